@@ -1,0 +1,277 @@
+"""The contract: the Arrow schema of every table in the warehouse, with a comment for every column.
+
+A table is an ordered mapping of columns; `Column.comment` becomes the `COMMENT` of the DuckDB view, so what is written here is what a
+user reads in `DESCRIBE`. Changing a schema changes the bytes of a layer: raise the `VERSION` of the stage that writes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+
+class Kind(StrEnum):
+    """What a row is, and so which splits can use it."""
+
+    DOCUMENT = "document"
+    DIALOGUE = "dialogue"
+    PREFERENCE = "preference"
+    PROMPT = "prompt"
+
+
+ROLES = ("system", "user", "assistant")
+UPSTREAM_SPLITS = ("train", "validation", "test")
+
+MESSAGE = pa.struct([pa.field("role", pa.string(), nullable=False), pa.field("content", pa.string(), nullable=False)])
+MESSAGES = pa.list_(pa.field("element", MESSAGE, nullable=False))
+SPAN = pa.struct([pa.field("start", pa.int32(), nullable=False), pa.field("end", pa.int32(), nullable=False)])
+SPANS = pa.list_(pa.field("element", SPAN, nullable=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's name, type and meaning."""
+
+    name: str
+    type: pa.DataType
+    comment: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table's name, meaning and columns."""
+
+    name: str
+    comment: str
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, without comments: they belong to the catalog and must not change a file's bytes."""
+        return pa.schema([pa.field(c.name, c.type, c.nullable) for c in self.columns])
+
+    def __getitem__(self, name: str) -> Column:
+        return next(c for c in self.columns if c.name == name)
+
+
+def _identity(*, place: bool) -> tuple[Column, ...]:
+    row = (
+        Column("row_id", pa.string(), "32 hex characters: blake2b-128 over source, canonical upstream record, occurrence", False),
+        Column("source", pa.string(), "name of the source, as in `corpus sources`", False),
+        Column("subset", pa.string(), "part of the source that the publisher names (a language, a subreddit, a department)"),
+        Column("license", pa.string(), "terms as the publisher states them", False),
+    )
+    where = (
+        Column("file", pa.string(), "upstream file, relative to the data folder; a member of an archive follows after '!'", False),
+        Column("record", pa.int64(), "0-based ordinal of the record in its file (for line formats, the line)", False),
+    )
+    return row + where if place else row
+
+
+_CONTENT = (
+    Column("kind", pa.string(), "document, dialogue, preference or prompt", False),
+    Column("upstream_split", pa.string(), "train, validation or test, where the publisher says so"),
+    Column("messages", MESSAGES, "the conversation; for a preference the part both answers share; empty for a document"),
+    Column("chosen", MESSAGES, "preferred continuation of messages (preference rows)"),
+    Column("rejected", MESSAGES, "other continuation of messages (preference rows)"),
+    Column("title", pa.string(), "title of a document"),
+    Column("text", pa.string(), "text of a document"),
+    Column("meta", pa.string(), "JSON object: whatever else the publisher says of the row"),
+)
+
+ROWS = Table(
+    "rows",
+    "Every upstream record that could be read, before any cleaning.",
+    (
+        *_identity(place=True),
+        Column("records", pa.list_(pa.int64()), "all records that this row is made of, where it is more than the one in record"),
+        Column("offset", pa.int64(), "where the record begins, in bytes of the decompressed file; null where a format has no bytes"),
+        Column("length", pa.int64(), "length of the record in bytes of the decompressed file"),
+        Column("first_id", pa.string(), "for a repeat or a further row of one record: the row_id of the first; else null"),
+        *_CONTENT,
+        Column("recovered", pa.string(), "how a damaged record was read after all; null for an undamaged one"),
+        Column("skip", pa.string(), "reason why the publisher's own marks exclude the row; the clean stage drops it with this reason"),
+    ),
+)
+
+REJECTS = Table(
+    "rejects",
+    "Every upstream record that could not become a row.",
+    (
+        Column("source", pa.string(), "name of the source", False),
+        Column("file", pa.string(), "upstream file, relative to the data folder", False),
+        Column("record", pa.int64(), "0-based ordinal of the record in its file", False),
+        Column("offset", pa.int64(), "where the record begins, in bytes of the decompressed file"),
+        Column("length", pa.int64(), "length of the record in bytes"),
+        Column("reason", pa.string(), "one of the documented reject reasons", False),
+        Column("detail", pa.string(), "what exactly was found and expected", False),
+        Column("raw", pa.binary(), "the record's first bytes, as they are in the file", False),
+    ),
+)
+
+CLEAN = Table(
+    "clean",
+    "Rows after the cleaning rules.",
+    (
+        *_identity(place=True),
+        *_CONTENT,
+        Column("row_key", pa.binary(16), "blake2b-128 of the folded whole row: equal keys are exact duplicates", False),
+        Column("prompt_key", pa.binary(16), "blake2b-128 of the folded prompt: equal keys must not fall into different splits", False),
+        Column("chars", pa.int32(), "characters of all texts of the row", False),
+        Column("changed_by", pa.list_(pa.string()), "cleaning rules that changed the row, in their order", False),
+    ),
+)
+
+DROPPED = Table(
+    "dropped",
+    "The ledger: every row that no split holds, with the stage and the reason.",
+    (
+        Column("row_id", pa.string(), "the row", False),
+        Column("source", pa.string(), "its source", False),
+        Column("stage", pa.string(), "the stage that dropped it", False),
+        Column("reason", pa.string(), "one of the documented drop reasons", False),
+        Column("detail", pa.string(), "what exactly was found"),
+        Column("kept_row_id", pa.string(), "for a duplicate or a leak: the row that was kept instead"),
+        Column("jaccard", pa.float64(), "exact Jaccard similarity to that row"),
+    ),
+)
+
+CLUSTERS = Table(
+    "clusters",
+    "Groups of duplicate rows; rows without a duplicate are in no cluster.",
+    (
+        Column("cluster_id", pa.string(), "row_id of the first keeper of the cluster", False),
+        Column("row_id", pa.string(), "a member", False),
+        Column("source", pa.string(), "its source", False),
+        Column("kept", pa.bool_(), "whether this member was kept", False),
+        Column("size", pa.int32(), "members of the cluster", False),
+    ),
+)
+
+PAIRS = Table(
+    "pairs",
+    "Compared pairs of rows, accepted as duplicates or not.",
+    (
+        Column("row_id", pa.string(), "one row", False),
+        Column("other_id", pa.string(), "the other", False),
+        Column("jaccard", pa.float64(), "exact Jaccard similarity of their shingle sets", False),
+        Column("accepted", pa.bool_(), "whether the similarity reaches the threshold", False),
+    ),
+)
+
+ASSIGNED = Table(
+    "assigned",
+    "Which row goes to which split.",
+    (
+        Column("row_id", pa.string(), "the row", False),
+        Column("source", pa.string(), "its source", False),
+        Column("split", pa.string(), "the split", False),
+        Column("part", pa.string(), "train or eval", False),
+    ),
+)
+
+ALLOCATION = Table(
+    "allocation",
+    "What each split asked of each source, what there was, and what it got.",
+    (
+        Column("split", pa.string(), "the split", False),
+        Column("source", pa.string(), "the source", False),
+        Column("asked", pa.int64(), "rows asked for; null for as many as there are"),
+        Column("available", pa.int64(), "rows of a suitable kind that fell to this split", False),
+        Column("got", pa.int64(), "rows it got, train and eval together", False),
+        Column("eval", pa.int64(), "how many of them are held out in the eval part", False),
+        Column("reason", pa.string(), "why it got fewer than asked, or fewer than available"),
+    ),
+)
+
+_SPLIT_HEAD = (
+    *_identity(place=False),
+    Column("kind", pa.string(), "document, dialogue, preference or prompt", False),
+)
+
+DIALOGUE_SPLIT = Table(
+    "dialogue split",
+    "Instruction tuning, SFT and test: conversations with the ranges to learn.",
+    (
+        *_SPLIT_HEAD,
+        Column("messages", MESSAGES, "the conversation", False),
+        Column("text", pa.string(), "the conversation in the recipe's template", False),
+        Column("spans", SPANS, "character ranges of text that the model must learn, end of turn included", False),
+    ),
+)
+
+PREFERENCE_SPLIT = Table(
+    "preference split",
+    "Reward model and DPO: a prompt with a chosen and a rejected continuation.",
+    (
+        *_SPLIT_HEAD,
+        Column("prompt", MESSAGES, "what both continuations share", False),
+        Column("chosen", MESSAGES, "the preferred continuation", False),
+        Column("rejected", MESSAGES, "the other continuation", False),
+        Column("text", pa.string(), "prompt and chosen in the recipe's template", False),
+        Column("spans", SPANS, "character ranges of text that belong to chosen", False),
+        Column("rejected_text", pa.string(), "prompt and rejected in the recipe's template", False),
+        Column("rejected_spans", SPANS, "character ranges of rejected_text that belong to rejected", False),
+    ),
+)
+
+PROMPT_SPLIT = Table(
+    "prompt split",
+    "PPO: prompts that end where the assistant is to speak.",
+    (
+        *_SPLIT_HEAD,
+        Column("prompt", MESSAGES, "the conversation up to the assistant's turn", False),
+        Column("text", pa.string(), "the prompt in the recipe's template, with the assistant's header opened", False),
+    ),
+)
+
+TEXT_SPLIT = Table(
+    "text split",
+    "Pretraining and tokenizer training: plain text.",
+    (
+        *_SPLIT_HEAD,
+        Column("title", pa.string(), "title of the document"),
+        Column("text", pa.string(), "the text", False),
+    ),
+)
+
+REJECT_REASONS = {
+    "json": "not valid JSON, and not one of the damages that can be undone without guessing",
+    "encoding": "bytes that are not text in the file's encoding",
+    "surrogate": "a lone surrogate escape that cannot be text",
+    "csv_columns": "a CSV record with another number of fields than the header",
+    "csv_quote": "a CSV quote that is opened and never closed",
+    "too_large": "a record beyond the size limit of one record",
+    "truncated": "the compressed or columnar file ends before its end mark; what came before was read",
+    "corrupt": "a container whose own checks fail",
+    "empty_file": "a file without a record",
+    "not_a_file": "a directory, socket or device where a file was expected",
+    "unreadable": "the operating system refuses to read the file",
+    "lfs_pointer": "a Git LFS pointer instead of the file it points to",
+    "unknown_format": "content that is none of the formats of this source",
+    "unsafe_archive": "an archive member that escapes its folder, is not a plain file, or expands beyond the limit",
+    "xml": "not well-formed XML, or with a DTD or entity declarations",
+    "shape": "a record without the fields that the publisher documents",
+    "no_rows": "a record of the right shape that says nothing",
+    "orphan": "a message whose parent is not in the file",
+}
+
+DROP_REASONS = {
+    "redirect": "a wiki page that only points to another",
+    "namespace": "a wiki page that is no article (talk, template, category, module …)",
+    "deleted": "a message that the publisher marks as deleted or as spam",
+    "unreviewed": "a message that the publisher's review did not accept",
+    "wrong_answer": "an answer that the publisher marks as not accepted",
+    "tie": "a comparison whose two answers are equal or rated equal",
+    "empty": "nothing is left after cleaning",
+    "no_answer": "a dialogue without an answer",
+    "too_short": "below the recipe's lower bound of characters",
+    "too_long": "above the recipe's upper bound of characters",
+    "exact_duplicate": "equal to a kept row after folding",
+    "eval_leak": "its prompt is the prompt of an evaluation row",
+    "over_cap": "the split has as many rows as the recipe asks for",
+    "not_asked": "no split of the recipe takes rows of this kind and source",
+}

@@ -1,0 +1,7 @@
+"""Stanford Alpaca and its direct relatives."""
+
+from __future__ import annotations
+
+from corpus.sources.base import Source
+
+SOURCES: tuple[Source, ...] = ()

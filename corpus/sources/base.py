@@ -1,0 +1,304 @@
+"""What a source is, and how its records become rows.
+
+A source is mostly a declaration: its name, address, licence and file patterns, the *format* that turns the bytes of a file
+into records (:mod:`corpus.sources.framing`), and a *parse* function that turns one decoded record into rows by calling an
+:class:`Emit`. Formats that share a shape share a parse function (:mod:`corpus.sources.shapes`).
+
+Nothing is lost: a parse function either emits at least one row for a record or raises :class:`Reject`; a `KeyError`, `TypeError`,
+`ValueError`, `IndexError` or `AttributeError` that hostile data provokes becomes a reject with reason `shape`. What the publisher
+says beyond the canonical row goes to `meta`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+import pyarrow as pa
+
+from corpus.schema import MESSAGES, Kind
+
+Message = tuple[str, str]
+"""(role, content); role is one of `schema.ROLES`."""
+
+RAW_BOUND = 4096
+"""Bytes of a rejected record that are kept. Enough to see what is wrong; a broken 100 MB record must not fill the warehouse."""
+
+_MOST_DETAIL = 500
+
+
+class Reject(Exception):
+    """Raised by a parse function: the record cannot become a row. `reason` is a key of `schema.REJECT_REASONS`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail[:_MOST_DETAIL]
+
+
+@dataclass(slots=True)
+class Rejected:
+    """A rejected record as it goes to the `rejects` table."""
+
+    record: int
+    offset: int | None
+    length: int | None
+    reason: str
+    detail: str
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Frame:
+    """A run of upstream records of one file, decoded but not interpreted. Frames of a file come in file order.
+
+    Attributes:
+        values: one decoded record each (a dict for JSON, CSV, parquet and XML records, a str for lines of text).
+        ordinals: the 0-based ordinal of each in its file; for line formats the line on which it begins.
+        offsets, lengths: where each is, in bytes of the decompressed file (after transcoding to UTF-8 where the file is UTF-16);
+            None for formats without bytes of their own (parquet).
+        groups: position in `values` → all the ordinals, for a value that folds several records.
+        notes: position in `values` → how a damaged record was recovered.
+        rejects: records in this stretch of the file that could not be decoded.
+        raws: position in `values` → the record's bytes, only where they are at hand for nothing; others are read again if rejected.
+        records: how many upstream records this frame accounts for: counted by the framer, independently of rows and rejects.
+        bytes: bytes of the file on disk consumed since the last frame, for progress.
+    """
+
+    values: list[Any] = field(default_factory=list)
+    ordinals: Sequence[int] = field(default_factory=list)
+    offsets: Sequence[int] | None = None
+    lengths: Sequence[int] | None = None
+    groups: dict[int, list[int]] = field(default_factory=dict)
+    notes: dict[int, str] = field(default_factory=dict)
+    rejects: list[Rejected] = field(default_factory=list)
+    raws: Sequence[bytes] | None = None
+    records: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A glob over relative paths, with what the place of a file says about its records.
+
+    A pattern matches the *tail* of a path: `train_2M_CN*` matches that name in any folder, `medmcqa/dev.json` that file in
+    any folder called medmcqa. `*` and `?` stop at a slash, `**/` matches any number of folders.
+    """
+
+    glob: str
+    subset: str | None = None
+    split: str | None = None
+
+    def matches(self, path: str) -> bool:
+        """Whether the relative POSIX `path` matches."""
+        return _match(("**", *self.glob.split("/")), tuple(path.split("/")))
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        """How specific the pattern is: literal characters first, then folders. The most specific source gets a file."""
+        return sum(c not in "*?[]" for c in self.glob), self.glob.count("/")
+
+
+def _match(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(_match(pattern[1:], path[i:]) for i in range(len(path) + 1))
+    return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and _match(pattern[1:], path[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """Where `corpus fetch` finds a source on the Hugging Face hub, and where its files go under `--data`.
+
+    `files` are globs within the repository; a file keeps its path, below `folder`.
+    """
+
+    repo: str
+    files: tuple[str, ...] = ("*",)
+    kind: str = "dataset"
+    revision: str = "main"
+
+
+class Parse(Protocol):
+    """Turns one decoded record into rows, by calling `emit`; raises Reject when it cannot."""
+
+    def __call__(self, record: Any, emit: Emit, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set that Yuliao reads in its publisher's own format.
+
+    Attributes:
+        name: lower case, digits and hyphens, without the words train, test, dev, eval and validation (loaders guess splits from file names).
+        about: one line in English: what it is.
+        address: where the publisher describes or hands it out.
+        license: the terms as the publisher states them.
+        folder: the folder below `--data` into which `corpus fetch` puts it.
+        files: which files are its own.
+        parse: turns a record into rows.
+        format: name of the framing (see `framing.FORMATS`), or a framer of the source's own.
+        kinds: what it yields.
+        languages: ISO codes.
+        hub: where `corpus fetch` gets it; None when it is not on a hub.
+        obtain: for a person: how to get the files, when `hub` is None.
+        version: raise it when parse or format changes what comes out.
+    """
+
+    name: str
+    about: str
+    address: str
+    license: str
+    folder: str
+    files: tuple[Files, ...]
+    parse: Parse
+    format: str | Callable[..., Iterator[Frame]] = "records"
+    kinds: tuple[Kind, ...] = (Kind.DIALOGUE,)
+    languages: tuple[str, ...] = ("en",)
+    hub: Hub | None = None
+    obtain: str = ""
+    version: int = 1
+
+    def match(self, path: str) -> Files | None:
+        """The most specific pattern of this source that matches a relative path, or None."""
+        found = [f for f in self.files if f.matches(path)]
+        return max(found, key=lambda f: f.weight, default=None)
+
+
+class Emit:
+    """Collects rows in columns: flat lists that become Arrow arrays without a Python object per row and field.
+
+    `file`, `subset` and `split` tell the parse function where the record comes from; per-row `subset` and `split`
+    arguments win over them.
+    """
+
+    __slots__ = (
+        "_chosen", "_kinds", "_messages", "_metas", "_rejected", "_skips", "_splits", "_subsets", "_texts", "_titles",
+        "file", "split", "subset",
+    )  # fmt: skip
+
+    def __init__(self, file: str = "", subset: str | None = None, split: str | None = None) -> None:
+        self.file = file
+        self.subset = subset
+        self.split = split
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all rows."""
+        self._kinds: list[str] = []
+        self._subsets: list[str | None] = []
+        self._splits: list[str | None] = []
+        self._messages = _Turns()
+        self._chosen = _Turns()
+        self._rejected = _Turns()
+        self._titles: list[str | None] = []
+        self._texts: list[str | None] = []
+        self._metas: list[str | None] = []
+        self._skips: list[str | None] = []
+
+    def dialogue(self, messages: Iterable[Message], **more: Any) -> None:
+        """A conversation. `more`: subset, split, meta (a dict), skip (a key of schema.DROP_REASONS)."""
+        self._row("dialogue", messages, None, None, None, None, **more)
+
+    def prompt(self, messages: Iterable[Message], **more: Any) -> None:
+        """A conversation that ends where the assistant is to speak."""
+        self._row("prompt", messages, None, None, None, None, **more)
+
+    def preference(self, messages: Iterable[Message], chosen: Iterable[Message], rejected: Iterable[Message], **more: Any) -> None:
+        """Two continuations of `messages`, of which the publisher prefers the first."""
+        self._row("preference", messages, chosen, rejected, None, None, **more)
+
+    def document(self, text: str, title: str | None = None, **more: Any) -> None:
+        """A text."""
+        self._row("document", (), None, None, title, text, **more)
+
+    def _row(
+        self,
+        kind: str,
+        messages: Iterable[Message],
+        chosen: Iterable[Message] | None,
+        rejected: Iterable[Message] | None,
+        title: str | None,
+        text: str | None,
+        *,
+        subset: str | None = None,
+        split: str | None = None,
+        meta: dict[str, Any] | None = None,
+        skip: str | None = None,
+    ) -> None:
+        self._kinds.append(kind)
+        self._messages.add(messages)
+        self._chosen.add(chosen)
+        self._rejected.add(rejected)
+        self._titles.append(title)
+        self._texts.append(text)
+        self._subsets.append(subset if subset is not None else self.subset)
+        self._splits.append(split if split is not None else self.split)
+        self._metas.append(orjson.dumps(meta, default=str, option=orjson.OPT_NON_STR_KEYS).decode() if meta else None)
+        self._skips.append(skip)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def rollback(self, rows: int) -> None:
+        """Forgets all but the first `rows` rows: what a record emitted before it turned out to be bad."""
+        for column in (self._kinds, self._titles, self._texts, self._subsets, self._splits, self._metas, self._skips):
+            del column[rows:]
+        for turns in (self._messages, self._chosen, self._rejected):
+            turns.rollback(rows)
+
+    def columns(self) -> dict[str, pa.Array]:
+        """The rows so far as Arrow arrays, by column name of `schema.ROWS`."""
+        return {
+            "kind": pa.array(self._kinds, pa.string()),
+            "subset": pa.array(self._subsets, pa.string()),
+            "upstream_split": pa.array(self._splits, pa.string()),
+            "messages": self._messages.array(),
+            "chosen": self._chosen.array(),
+            "rejected": self._rejected.array(),
+            "title": pa.array(self._titles, pa.string()),
+            "text": pa.array(self._texts, pa.string()),
+            "meta": pa.array(self._metas, pa.string()),
+            "skip": pa.array(self._skips, pa.string()),
+        }
+
+
+class _Turns:
+    """A column of conversations as two flat lists and offsets. None is a null row."""
+
+    __slots__ = ("contents", "nulls", "offsets", "roles")
+
+    def __init__(self) -> None:
+        self.roles: list[str] = []
+        self.contents: list[str] = []
+        self.offsets = [0]
+        self.nulls: list[bool] = []
+
+    def add(self, messages: Iterable[Message] | None) -> None:
+        if messages is None:
+            self.nulls.append(True)
+        else:
+            for role, content in messages:
+                self.roles.append(role)
+                self.contents.append(content)
+            self.nulls.append(False)
+        self.offsets.append(len(self.roles))
+
+    def rollback(self, rows: int) -> None:
+        del self.nulls[rows:]
+        del self.offsets[rows + 1 :]
+        del self.roles[self.offsets[-1] :]
+        del self.contents[self.offsets[-1] :]
+
+    def array(self) -> pa.ListArray:
+        if self.nulls and all(self.nulls):
+            return pa.nulls(len(self.nulls), MESSAGES)
+        struct = pa.StructArray.from_arrays(
+            [pa.array(self.roles, pa.string()), pa.array(self.contents, pa.string())], fields=list(MESSAGES.value_type)
+        )
+        mask = pa.array(self.nulls, pa.bool_()) if any(self.nulls) else None
+        return pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), struct, type=MESSAGES, mask=mask)

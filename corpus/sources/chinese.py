@@ -1,0 +1,7 @@
+"""Chinese instruction sets."""
+
+from __future__ import annotations
+
+from corpus.sources.base import Source
+
+SOURCES: tuple[Source, ...] = ()

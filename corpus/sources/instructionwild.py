@@ -1,0 +1,7 @@
+"""InstructionWild, v1 and v2."""
+
+from __future__ import annotations
+
+from corpus.sources.base import Source
+
+SOURCES: tuple[Source, ...] = ()

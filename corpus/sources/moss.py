@@ -1,0 +1,7 @@
+"""MOSS conversations."""
+
+from __future__ import annotations
+
+from corpus.sources.base import Source
+
+SOURCES: tuple[Source, ...] = ()

@@ -1,0 +1,7 @@
+"""OpenAssistant: trees, flat messages and their exports."""
+
+from __future__ import annotations
+
+from corpus.sources.base import Source
+
+SOURCES: tuple[Source, ...] = ()

@@ -1,0 +1,7 @@
+"""Prompt collections."""
+
+from __future__ import annotations
+
+from corpus.sources.base import Source
+
+SOURCES: tuple[Source, ...] = ()

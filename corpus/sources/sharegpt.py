@@ -1,0 +1,7 @@
+"""ShareGPT and its relatives."""
+
+from __future__ import annotations
+
+from corpus.sources.base import Source
+
+SOURCES: tuple[Source, ...] = ()

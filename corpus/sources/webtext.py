@@ -1,0 +1,7 @@
+"""Web text and text collections."""
+
+from __future__ import annotations
+
+from corpus.sources.base import Source
+
+SOURCES: tuple[Source, ...] = ()

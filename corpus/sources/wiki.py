@@ -1,0 +1,7 @@
+"""Wikipedia: dumps, WikiExtractor output and plain text."""
+
+from __future__ import annotations
+
+from corpus.sources.base import Source
+
+SOURCES: tuple[Source, ...] = ()
