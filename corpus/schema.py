@@ -273,5 +273,6 @@ DROP_REASONS = {
     "exact_duplicate": "equal to a kept row after folding",
     "eval_leak": "its prompt is the prompt of an evaluation row",
     "over_cap": "the split has as many rows as the recipe asks for",
+    "other_split": "its prompt went to another split, and splits share no prompt",
     "not_asked": "no split of the recipe takes rows of this kind and source",
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from corpus.errors import RecipeError, nearest
 from corpus.sources import (
@@ -10,6 +11,7 @@ from corpus.sources import (
     belle,
     chinese,
     extraction,
+    generic,
     hh,
     instructionwild,
     medical,
@@ -35,6 +37,16 @@ _MODULES = (
 def registry() -> dict[str, Source]:
     """All sources by name, family by family."""
     return {source.name: source for module in _MODULES for source in module.SOURCES}
+
+
+def resolve(name: str, own: Mapping[str, Any] | None = None) -> Source:
+    """The source called `name`: of the registry, or a user's own as its recipe declares it (`own`: files, shape, fields, license, about).
+
+    Sources hold functions and cannot be sent to another process; their declarations can.
+    """
+    if own is not None:
+        return generic.generic_source(name, **own)
+    return get(name, registry())
 
 
 def get(name: str, sources: dict[str, Source]) -> Source:

@@ -1,0 +1,225 @@
+"""The verbs of the `corpus` command, and nothing else. A user's mistake ends with exit status 2 and a sentence, never with a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from corpus import __version__
+from corpus.errors import CorpusError
+
+_HERE = Path(__file__).resolve().parent
+_RECIPES = Path("recipes")
+
+
+def _recipe_option(f: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--recipe", default="sample", show_default=True, help="Name of a recipe in recipes/, or path of a YAML file.")(f)
+
+
+def _data_option(f: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--data", type=click.Path(path_type=Path), help="Folder of upstream files. [default: the recipe's, or the embedded samples]")(f)
+
+
+def _warehouse_option(f: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--warehouse", type=click.Path(path_type=Path), default=Path("warehouse"), show_default=True, help="Folder of the warehouse."
+    )(f)
+
+
+def _json_option(f: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")(f)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="corpus")
+def cli() -> None:
+    """From the publishers' files to training sets that can be trusted."""
+
+
+@cli.command()
+@_recipe_option
+@_data_option
+@_warehouse_option
+@click.option("--workers", type=click.IntRange(1, 256), default=lambda: os.cpu_count() or 1, help="Processes. [default: one per core]")
+@click.option("--memory", type=click.IntRange(256), default=1500, show_default=True, help="MB of memory that each worker process may take.")
+@click.option("--verify", is_flag=True, help="Hash every committed file again, instead of those that look touched.")
+@_json_option
+def build(recipe: str, data: Path | None, warehouse: Path, workers: int, memory: int, verify: bool, as_json: bool) -> None:
+    """Build what has changed, check the audits, make the catalog."""
+    from corpus import pipeline, report
+    from corpus.console import Bars
+    from corpus.executors.local import LocalExecutor
+
+    loaded, folder = _load(recipe, data)
+    executor = LocalExecutor(workers, memory << 20)
+    outcome = pipeline.build(loaded, folder, warehouse, executor, progress=Bars(quiet=as_json), verify=verify)
+    report.outcome(outcome, warehouse, as_json=as_json)
+
+
+@cli.command()
+@_recipe_option
+@_data_option
+@_warehouse_option
+@click.option("--verify", is_flag=True, help="Hash every committed file again, instead of those that look touched.")
+@click.option("--all", "everything", is_flag=True, help="Name every partition, not only the first of each stage.")
+@_json_option
+def plan(recipe: str, data: Path | None, warehouse: Path, verify: bool, everything: bool, as_json: bool) -> None:
+    """Say what a build would rebuild, and why. Writes nothing."""
+    from corpus import pipeline, report
+
+    loaded, folder = _load(recipe, data)
+    report.planned(pipeline.plan(loaded, folder, warehouse, verify=verify), everything=everything, as_json=as_json)
+
+
+@cli.command()
+@click.argument("row_id")
+@click.option("--recipe", help="Recipe whose build to look at. [default: the last one built]")
+@_warehouse_option
+@_json_option
+def why(row_id: str, recipe: str | None, warehouse: Path, as_json: bool) -> None:
+    """Tell the life of one row: ROW_ID may be shortened to its first characters."""
+    from corpus import report
+    from corpus.why import why as life
+
+    report.life(life(warehouse, row_id, recipe=recipe), as_json=as_json)
+
+
+@cli.command()
+@click.argument("query", required=False)
+@click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--recipe", help="Recipe whose build to ask. [default: the last one built]")
+@_warehouse_option
+@click.option("--format", "how", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("--limit", type=click.IntRange(1), default=None, help="At most so many rows.  [default: 1000 in a table, else all]")
+def sql(query: str | None, parameters: tuple[str, ...], recipe: str | None, warehouse: Path, how: str, limit: int | None) -> None:
+    """Run SQL, or a ready QUERY by name, against the catalog. Without QUERY, list the ready ones."""
+    from corpus import report
+    from corpus.warehouse.query import ask, questions
+
+    if query is None:
+        report.questions(questions(), how)
+        return
+    bound = {}
+    for parameter in parameters:
+        name, equals, value = parameter.partition("=")
+        if not equals:
+            raise CorpusError(f"parameter {parameter!r}: expected NAME=VALUE")
+        bound[name] = value
+    most = limit if limit is not None else 1000 if how == "table" else None
+    report.answer(ask(warehouse / "corpus.duckdb", query, bound, recipe=recipe, most=most), how, most)
+
+
+@cli.command()
+@click.option("--recipe", help="Recipe whose build to audit. [default: the last one built]")
+@_warehouse_option
+@_json_option
+def audit(recipe: str | None, warehouse: Path, as_json: bool) -> None:
+    """Run all audits: SQL that must return no rows."""
+    from corpus import report
+    from corpus.warehouse.audit import run
+
+    if report.audits(list(run(warehouse / "corpus.duckdb", recipe=recipe)), as_json=as_json):
+        sys.exit(1)
+
+
+@cli.command()
+@_warehouse_option
+def catalog(warehouse: Path) -> None:
+    """Make corpus.duckdb anew from the manifests, for example after moving the warehouse."""
+    from corpus.console import OUT
+    from corpus.errors import WarehouseError
+    from corpus.warehouse.builds import Warehouse
+    from corpus.warehouse.catalog import make
+    from corpus.warehouse.lock import writer_lock
+
+    if not (warehouse / "manifests").is_dir():
+        raise WarehouseError(f"warehouse {warehouse}: nothing has been built there yet; run `corpus build` first")
+    with writer_lock(warehouse):
+        found = Warehouse(warehouse)
+        make(found)
+    OUT.print(f"{found.catalog_path} made from {len(found.builds())} builds", markup=False)
+
+
+@cli.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Say what of each source is in this folder, and how to get the rest.")
+@click.option("--missing", is_flag=True, help="Only sources of which nothing is in the folder.")
+@click.option("--found", is_flag=True, help="Only sources of which something is in the folder.")
+@_json_option
+@click.argument("names", nargs=-1)
+def sources(names: tuple[str, ...], data: Path | None, missing: bool, found: bool, as_json: bool) -> None:
+    """List the supported data sets: what they are, their terms, their files, and how to get them."""
+    from corpus import report
+    from corpus.sources import get, registry
+    from corpus.sources.found import listing, scan
+
+    known = registry()
+    chosen = {name: get(name, known) for name in names} if names else known
+    scanned = scan(data, known) if data else None
+    rows = [r for r in listing(chosen, scanned) if not (missing and r["missing"] is False) and not (found and not r["files"])]
+    report.sources(rows, scanned, detailed=bool(names), as_json=as_json)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--data", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder to put the files into.")
+@click.option("--revision", help="Branch, tag or commit on the hub.  [default: the source's]")
+def fetch(names: tuple[str, ...], data: Path, revision: str | None) -> None:
+    """Download sources from their hub into the layout that --data expects. Set HF_ENDPOINT to use a mirror."""
+    from corpus import report
+    from corpus.sources import get, registry
+    from corpus.sources.fetch import fetch as run
+
+    known = registry()
+    for name in names:
+        get(name, known)
+    if report.fetched(run(names, data, known, revision=revision)):
+        sys.exit(2)
+
+
+def _load(recipe: str, data: Path | None) -> tuple[Any, Path]:
+    from corpus.recipe import find, load
+
+    folder = _RECIPES if _RECIPES.is_dir() else _HERE.parent / "recipes"
+    loaded = load(find(recipe, folder))
+    if data is not None:
+        return loaded, data
+    if loaded.data is not None:
+        return loaded, Path(loaded.data)
+    return loaded, _HERE / "samples"
+
+
+def main() -> None:
+    """Entry point: turns errors that a user can act on into one message and exit status 2."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as e:
+        sys.exit(e.exit_code)
+    except click.ClickException as e:
+        e.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what was committed is kept, and the same command goes on from there\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except CorpusError as e:
+        sys.stderr.write(f"corpus: {e}\n")
+        sys.exit(e.exit_code)
+    except OSError as e:
+        if e.filename is None and e.errno is None:
+            raise
+        where = f"{e.filename}: " if e.filename else ""
+        sys.stderr.write(f"corpus: {where}{e.strerror or e}; what was committed is kept, and the same command goes on from there\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What the command line draws: progress, tables and the summary. Plain lines when it is not on a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from corpus import pipeline
+from corpus.executors.task import Report, Task
+
+OUT = Console(highlight=False, soft_wrap=True)
+ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Bars(pipeline.Progress):
+    """A bar per stage with rows, MB/s and the time that is left; on no terminal, a line per stage."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._live = ERR.is_terminal and not quiet
+        self._quiet = quiet
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        self._rows = 0
+
+    def stage(self, name: str, tasks: list[Task]) -> Report:
+        """See `pipeline.Progress`."""
+        size = sum(t.size for t in tasks)
+        if not self._live:
+            if not self._quiet:
+                ERR.print(f"{name}: {len(tasks):,} partitions, {size / 1e6:,.1f} MB")
+            return lambda size, rows: None
+        self._rows = 0
+        self._progress = Progress(
+            TextColumn("{task.description:14}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]:>12,} rows"),
+            TextColumn("{task.fields[speed]:>7.1f} MB/s"), TimeRemainingColumn(), console=ERR,
+        )  # fmt: skip
+        self._progress.start()
+        self._task = self._progress.add_task(name, total=max(1, size), rows=0, speed=0.0)
+        return self._advance
+
+    def _advance(self, size: int, rows: int) -> None:
+        if self._progress is None:
+            return
+        self._rows += rows
+        task = self._progress.tasks[0]
+        speed = (task.completed + size) / 1e6 / task.elapsed if task.elapsed else 0.0
+        self._progress.update(self._task, advance=size, rows=self._rows, speed=speed)
+
+    def end(self, name: str) -> None:
+        """See `pipeline.Progress`."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=self._progress.tasks[0].total)
+            self._progress.stop()
+            self._progress = None
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, right: Iterable[str] = ()) -> None:
+    """Prints a table."""
+    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    numeric = set(right)
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*[cell(v) for v in row])
+    OUT.print(drawn, markup=False)
+
+
+def cell(value: Any) -> str:
+    """A value as a person reads it. Text from data cannot carry terminal control sequences or markup."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(cell, value))
+    return visible(str(value)).replace("[", r"\[")
+
+
+def visible(text: str) -> str:
+    """Text with its control characters, but for line ends and tabs, shown as escapes."""
+    return "".join(c if c in "\n\t" or (c.isprintable() or c.isspace() and c not in "\r\v\f\x1c\x1d\x1e\x1f\x85") else f"\\x{ord(c):02x}" for c in text)
+
+
+def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV with a header."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([json.dumps(v, ensure_ascii=False, default=str) if isinstance(v, (list, dict)) else v for v in row] for row in rows)
+    return out.getvalue()
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON, readable."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=_json)
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Path):
+        return str(value)
+    return str(value)
+
+
+def write(text: str) -> None:
+    """Writes to standard output, whatever is in it."""
+    sys.stdout.buffer.write(text.encode("utf-8", errors="surrogateescape"))
+    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""Duplicates: which rows say the same, and which of them is kept."""

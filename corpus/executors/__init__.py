@@ -1,0 +1,1 @@
+"""Executors: they run tasks, and know nothing of what a task does."""

@@ -1,0 +1,113 @@
+"""Runs tasks on this machine: in this process with one worker, else in processes with a bounded memory each."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import resource
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import Queue
+from pathlib import Path
+
+from corpus.errors import WorkerError
+from corpus.executors.task import Report, Task
+from corpus.warehouse.manifest import Partition
+
+_SINGLE_THREAD = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""Workers are the parallelism; libraries that start a thread per core in each of them only get in each other's way."""
+
+_TICK = 0.2
+
+
+class LocalExecutor:
+    """Runs tasks in `workers` processes.
+
+    Args:
+        workers: how many; with 1, tasks run in the calling process.
+        memory: bytes of private memory that a worker may have, or None for no bound. Beyond it the worker gets a MemoryError.
+    """
+
+    def __init__(self, workers: int = 1, memory: int | None = None) -> None:
+        self._workers = max(1, workers)
+        self._memory = memory
+
+    def run(self, tasks: list[Task], root: Path, report: Report) -> Iterator[Partition]:
+        """See :class:`corpus.executors.task.Executor`."""
+        if self._workers == 1 or len(tasks) == 1:
+            for task in tasks:
+                yield _guarded(task, root, report)
+            return
+        context = multiprocessing.get_context("spawn")
+        progress: Queue[tuple[int, int]] = context.Queue()
+        with _environment(_SINGLE_THREAD):
+            pool = ProcessPoolExecutor(min(self._workers, len(tasks)), context, _start, (progress, self._memory))
+            try:
+                yield from self._drive(pool, tasks, root, report, progress)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+                progress.close()
+
+    def _drive(
+        self, pool: ProcessPoolExecutor, tasks: list[Task], root: Path, report: Report, progress: Queue[tuple[int, int]]
+    ) -> Iterator[Partition]:
+        waiting = list(reversed(sorted(tasks, key=lambda t: -t.size)))  # large ones first, so that the last worker is not left alone
+        running: dict[Future[Partition], Task] = {}
+        while waiting or running:
+            while waiting and len(running) < 2 * self._workers:
+                task = waiting.pop()
+                running[pool.submit(_work, task, root)] = task
+            done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    report(*progress.get_nowait())
+            for future in done:
+                task = running.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool as e:
+                    names = ", ".join(sorted(f"{t.stage} {t.key}" for t in [task, *running.values()]))
+                    raise WorkerError(
+                        f"a worker process was killed (by the operating system for its memory, or by hand) while on one of: {names}. "
+                        "What was committed is kept: run the same command again, with fewer WORKERS if memory is short"
+                    ) from e
+
+
+_PROGRESS: list[Queue[tuple[int, int]]] = []  # set once in a worker process, before its first task
+
+
+def _start(progress: Queue[tuple[int, int]], memory: int | None) -> None:
+    _PROGRESS.append(progress)
+    if memory is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
+
+
+def _work(task: Task, root: Path) -> Partition:
+    def report(size: int, rows: int) -> None:
+        for channel in _PROGRESS:
+            channel.put((size, rows))
+
+    return _guarded(task, root, report)
+
+
+def _guarded(task: Task, root: Path, report: Report) -> Partition:
+    try:
+        return task.run(task, root, report)
+    except MemoryError as e:
+        raise WorkerError(f"{task.stage} {task.key}: out of memory; give a worker more with --memory, or lower limits.record_mb") from e
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {k: os.environ.get(k) for k in values}
+    os.environ.update({k: v for k, v in values.items() if before[k] is None})
+    try:
+        yield
+    finally:
+        for k, v in before.items():
+            if v is None:
+                os.environ.pop(k, None)

@@ -1,0 +1,313 @@
+"""The way of a row, as a straight line.
+
+    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─dedup─▶ ─decontaminate─▶ ─allocate─▶ ─render─▶ splits
+
+:func:`steps` is that line: each stage plans tasks from what the stages before it made, and a task whose fingerprint is known and whose files are what the manifest
+says is not run again. :func:`plan` walks the line without running anything; :func:`build` walks it and runs what is stale, then checks the audits and
+makes the catalog. Everything a build writes goes through one commit protocol, so that a kill at any moment costs the task that was running.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from corpus.errors import DataError, RejectLimitError
+from corpus.executors.task import Executor, Report, Task
+from corpus.recipe import Recipe, SourceChoice
+from corpus.sources import get, registry, resolve
+from corpus.sources.base import Source
+from corpus.sources.found import scan
+from corpus.stages import allocate, clean, decontaminate, dedup, identify, parse, render
+from corpus.stages.base import Context, UpstreamFile
+from corpus.warehouse.builds import Build, Warehouse
+from corpus.warehouse.inputs import InputIndex
+from corpus.warehouse.manifest import Partition, differences
+
+STAGES = (parse.NAME, identify.NAME, clean.NAME, dedup.NAME, decontaminate.NAME, allocate.NAME, render.NAME)
+
+Step = Generator[list[Task], Mapping[str, Partition], list[Partition]]
+
+
+def steps(context: Context) -> Step:
+    """Yields the tasks of each stage in turn and is sent their partitions, by key. Returns all partitions of the build, in order."""
+    made: list[Partition] = []
+
+    def keep(tasks: list[Task], done: Mapping[str, Partition]) -> list[Partition]:
+        partitions = [done[t.key] for t in tasks]
+        made.extend(partitions)
+        return partitions
+
+    tasks = parse.plan(context)
+    parsed = keep(tasks, (yield tasks))
+    _check_rejects(context.recipe, parsed)
+    by_source: dict[str, list[Partition]] = defaultdict(list)
+    for partition in parsed:
+        by_source[partition.key.partition("/")[0]].append(partition)
+
+    tasks = identify.plan(by_source)
+    identified = {p.key: p for p in keep(tasks, (yield tasks))}
+
+    tasks = clean.plan(context, identify.apply(by_source, identified))
+    cleaned = keep(tasks, (yield tasks))
+
+    tasks = dedup.plan(context, cleaned)
+    [deduped] = keep(tasks, (yield tasks))
+
+    tasks = decontaminate.plan(context, cleaned, deduped)
+    [decontaminated] = keep(tasks, (yield tasks))
+
+    tasks = allocate.plan(context, cleaned, deduped, decontaminated)
+    [allocated] = keep(tasks, (yield tasks))
+
+    tasks = render.plan(context, cleaned, allocated)
+    keep(tasks, (yield tasks))
+    return made
+
+
+def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, list[str]]:
+    """What a build of `recipe` over the folder `data` works on, and the files there that belong to no source of it.
+
+    Raises:
+        RecipeError: for a source that does not exist.
+        DataError: when the folder is missing, or holds nothing for the recipe.
+    """
+    known = registry()
+    choices, own = _choices(recipe, known)
+    sources = {name: resolve(name, own.get(name)) for name in choices}
+    found = scan(data, sources)
+    # What should be a file and is not (a folder, a dead link) goes the same way, and becomes a reject with the reason.
+    names = [(name, f.path) for name, each in found.files.items() for f in each] + [(f.source, f.path) for f in found.faults if f.source]
+    files = tuple(UpstreamFile(sources[source], name, data / name) for source, name in names)
+    if not files:
+        raise DataError(
+            f"{data}: no file there belongs to a source of recipe {recipe.name!r}; "
+            f"`corpus sources --data {data}` tells what is expected where"
+        )
+    present = {f.source.name for f in files}
+    missing = [c.name for c in recipe.sources if c.name != "*" and c.name not in present]
+    if missing:
+        raise DataError(f"{data}: nothing found for {', '.join(missing)}; `corpus sources --data {data}` tells how to get it")
+    used = {name: s for name, s in sources.items() if name in present}
+    return (
+        Context(
+            recipe=recipe,
+            sources=used,
+            priority={name: choices[name].priority for name in used},
+            own={name: o for name, o in own.items() if name in used},
+            files=files,
+            index=index,
+        ),
+        [f.path for f in found.unclaimed],
+    )
+
+
+def _choices(recipe: Recipe, known: Mapping[str, Source]) -> tuple[dict[str, SourceChoice], dict[str, dict[str, Any]]]:
+    """The recipe's sources by name, with "*" expanded, and the declarations of a user's own."""
+    choices: dict[str, SourceChoice] = {}
+    own: dict[str, dict[str, Any]] = {}
+    for choice in recipe.sources:
+        if choice.name == "*":
+            for name in known:
+                choices.setdefault(name, SourceChoice(name=name, priority=choice.priority))
+            continue
+        if choice.files:
+            own[choice.name] = choice.model_dump(include={"files", "shape", "fields", "license", "about"})
+        else:
+            get(choice.name, dict(known))
+        choices[choice.name] = choice
+    return choices, own
+
+
+def _check_rejects(recipe: Recipe, parsed: Iterable[Partition]) -> None:
+    """Fails when a file or a source lost more than the recipe allows.
+
+    Raises:
+        RejectLimitError: with the reasons and some examples.
+    """
+    limits = recipe.limits
+    totals: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    examples: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for partition in parsed:
+        for account in partition.stats.get("files", ()):
+            source = partition.stats["source"]
+            for key in ((source, account["file"]), (source, "")):
+                totals[key].update({"records": account["records"], "rejects": account["rejects"]})
+                totals[key].update({f"reason {r}": n for r, n in account["reasons"].items()})
+                examples[key] += [f"{account['file']} {e}" for e in account["examples"]]
+    bad = []
+    for (source, file), n in sorted(totals.items()):
+        if n["records"] >= limits.reject_least and n["rejects"] > limits.reject_share * n["records"]:
+            reasons = ", ".join(f"{r.removeprefix('reason ')} {c:,}" for r, c in n.most_common() if r.startswith("reason "))
+            shown = "".join(f"\n    {e}" for e in examples[source, file][:3])
+            what = f"{source}: {file}" if file else f"{source}, all its files together"
+            bad.append(f"{what}: {n['rejects']:,} of {n['records']:,} records rejected ({reasons}){shown}")
+    if bad:
+        raise RejectLimitError(
+            "\n".join(bad)
+            + f"\nmore than limits.reject_share = {limits.reject_share:g} of a file may not be rejected: mend the file, leave the source out, or raise the limit"
+        )
+
+
+@dataclass(slots=True)
+class Change:
+    """A partition that would be built, and why. `certain` is False where that depends on what an earlier stage will find."""
+
+    stage: str
+    key: str
+    why: str
+    certain: bool = True
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a build would do."""
+
+    changes: list[Change] = field(default_factory=list)
+    unchanged: Counter[str] = field(default_factory=Counter)
+    unclaimed: list[str] = field(default_factory=list)
+
+
+def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Plan:
+    """Walks the pipeline without running anything."""
+    warehouse = Warehouse(root)
+    ctx, unclaimed = context(recipe, data, warehouse.index)
+    result = Plan(unclaimed=unclaimed)
+    before = {(p.stage, p.key): p for p in warehouse.current(recipe.name)}
+    line = steps(ctx)
+    tasks = next(line)
+    unsure: set[str] = set()
+    try:
+        while True:
+            done = {}
+            for task in tasks:
+                known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
+                if known is None:
+                    certain = not ({task.stage} & unsure)
+                    result.changes.append(Change(task.stage, task.key, _why(task, before, warehouse), certain))
+                    if task.stage in (identify.NAME, allocate.NAME):
+                        # What these write decides which partitions the next stage can keep.
+                        unsure |= {clean.NAME} if task.stage == identify.NAME else {render.NAME}
+                    known = Partition(task.stage, task.key, task.fingerprint, task.parts)
+                else:
+                    result.unchanged[task.stage] += 1
+                done[task.key] = known
+            tasks = line.send(done)
+    except StopIteration:
+        return result
+
+
+def _why(task: Task, before: Mapping[tuple[str, str], Partition], warehouse: Warehouse) -> str:
+    if warehouse.manifests.get(task.stage, task.key, task.fingerprint) is not None:
+        return "its file is missing or is not what the manifest says"
+    old = before.get((task.stage, task.key))
+    if old is None:
+        return "new"
+    return differences(old.parts, task.parts) or "new"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a build did."""
+
+    build: Build
+    built: Counter[str]
+    unchanged: Counter[str]
+    unclaimed: list[str]
+    seconds: float
+    changed: bool
+
+
+class Progress:
+    """What a build tells while it runs; this one says nothing. The command line has one that draws."""
+
+    def stage(self, name: str, tasks: list[Task]) -> Report:
+        """A stage begins to run these stale tasks; returns what the tasks report to."""
+        return lambda size, rows: None
+
+    def end(self, name: str) -> None:
+        """The stage has ended."""
+
+
+def build(
+    recipe: Recipe, data: Path, root: Path, executor: Executor, *, progress: Progress | None = None, verify: bool = False
+) -> Outcome:
+    """Builds what is stale, checks all audits and makes the catalog.
+
+    Args:
+        recipe: what to build.
+        data: folder of upstream files.
+        root: the warehouse.
+        executor: runs the tasks.
+        progress: is told of stages and tasks.
+        verify: hash every file that is to be reused, not only those whose size or times differ from what was last seen.
+
+    Raises:
+        LockedError: when another build is writing to this warehouse.
+        RejectLimitError: when too much of a file was rejected.
+        AuditError: when an audit returns rows.
+        CorpusError: for whatever else a user can act on.
+    """
+    from corpus.warehouse.audit import check
+    from corpus.warehouse.catalog import make
+    from corpus.warehouse.lock import writer_lock
+
+    started = time.monotonic()
+    progress = progress or Progress()
+    with writer_lock(root):
+        warehouse = Warehouse(root)
+        ctx, unclaimed = context(recipe, data, warehouse.index)
+        built: Counter[str] = Counter()
+        unchanged: Counter[str] = Counter()
+        line = steps(ctx)
+        tasks = next(line)
+        while True:
+            done = _run(tasks, warehouse, executor, progress, built, unchanged, verify)
+            try:
+                tasks = line.send(done)
+            except StopIteration as end:
+                made: list[Partition] = end.value
+                break
+        warehouse.index.save()
+        found = Build.of(recipe, data, ctx, made)
+        changed = bool(built) or warehouse.latest() != found.fingerprint or not warehouse.catalog_path.exists()
+        if changed:
+            make(warehouse, found)
+            check(warehouse.catalog_path)
+            warehouse.record(found)
+            warehouse.sweep()
+        warehouse.save_verified()
+    return Outcome(found, built, unchanged, unclaimed, time.monotonic() - started, changed)
+
+
+def _run(
+    tasks: list[Task], warehouse: Warehouse, executor: Executor, progress: Progress, built: Counter[str], unchanged: Counter[str], verify: bool
+) -> dict[str, Partition]:
+    done: dict[str, Partition] = {}
+    stale = []
+    for task in tasks:
+        known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
+        if known is None:
+            stale.append(task)
+        else:
+            done[task.key] = known
+            unchanged[task.stage] += 1
+    if not stale:
+        return done
+    name = stale[0].stage
+    report = progress.stage(name, stale)
+    try:
+        for partition in executor.run(stale, warehouse.root, report):
+            warehouse.commit(partition)
+            done[partition.key] = partition
+            built[name] += 1
+    finally:
+        progress.end(name)
+    return done
+
+
+__all__ = ["STAGES", "Change", "Outcome", "Plan", "Progress", "build", "context", "plan", "steps"]

@@ -1,0 +1,330 @@
+"""Recipes: what to build, as frozen and validated models.
+
+A recipe is one YAML file. Everything in it has a default but `name` and `sources`. An unknown key, a wrong value or an unknown source is a
+:class:`~corpus.errors.RecipeError` that names the file, the line, what is wrong and the nearest right word.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from corpus.errors import RecipeError, nearest
+from corpus.schema import Kind
+
+_RESERVED = {"train", "test", "dev", "eval", "valid", "validation"}
+_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
+class Form(StrEnum):
+    """The shape of a split's rows (see the split tables of `corpus.schema`)."""
+
+    TEXT = "text"
+    DIALOGUE = "dialogue"
+    PREFERENCE = "preference"
+    PROMPT = "prompt"
+
+
+SPLIT_FORMS: dict[str, Form] = {
+    "tokenizer": Form.TEXT,
+    "pretrain": Form.TEXT,
+    "instruct": Form.DIALOGUE,
+    "sft": Form.DIALOGUE,
+    "rm": Form.PREFERENCE,
+    "dpo": Form.PREFERENCE,
+    "ppo": Form.PROMPT,
+    "test": Form.DIALOGUE,
+}
+"""The splits that a recipe can ask for, and the form of each."""
+
+FORM_KINDS: dict[Form, tuple[Kind, ...]] = {
+    Form.TEXT: (Kind.DOCUMENT,),
+    Form.DIALOGUE: (Kind.DIALOGUE,),
+    Form.PREFERENCE: (Kind.PREFERENCE,),
+    Form.PROMPT: (Kind.PROMPT, Kind.DIALOGUE),
+}
+"""The kinds of row that a form takes when the recipe does not say."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+class SourceChoice(_Model):
+    """A source of the recipe: one of `corpus sources` by name, or a user's own files (`files` and `shape`).
+
+    Attributes:
+        name: name of the source; "*" stands for every known source found in the data folder.
+        priority: of equal rows the one whose source has the lower number is kept.
+        files: for a user's own source: globs below the data folder.
+        shape: for a user's own source: alpaca, sharegpt, messages, prompt_response, preference, text, or auto.
+        fields: for a user's own source: canonical field name → name of the column in the files.
+        license: for a user's own source: its terms.
+        about: for a user's own source: what it is.
+    """
+
+    name: str
+    priority: Annotated[int, Field(ge=0, le=1000)] = 100
+    files: tuple[str, ...] = ()
+    shape: str = "auto"
+    fields: dict[str, str] = Field(default_factory=dict)
+    license: str = "none stated"
+    about: str = ""
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for glob in value:
+            if glob.startswith("/") or ".." in glob.split("/") or "\\" in glob or not glob.strip():
+                raise ValueError(f"{glob!r} is no glob below the data folder")
+        return value
+
+    @model_validator(mode="after")
+    def _name_is_usable(self) -> SourceChoice:
+        if self.files:
+            tokens = set(self.name.replace(".", "-").replace("_", "-").split("-"))
+            if bad := tokens & _RESERVED:
+                raise ValueError(f"name {self.name!r} holds {sorted(bad)[0]!r}, from which loaders would guess a split; choose another")
+            import re
+
+            if not re.match(_NAME, self.name):
+                raise ValueError(f"name {self.name!r} may only hold a-z, 0-9, '.', '_' and '-'")
+        return self
+
+
+class Clean(_Model):
+    """Cleaning: which rules, and the bounds of a row's length in characters (all its texts together)."""
+
+    rules: tuple[str, ...] = ("line_ends", "controls", "trim")
+    min_chars: Annotated[int, Field(ge=0)] = 1
+    max_chars: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("rules")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from corpus.text.rules import RULE_NAMES
+
+        for rule in value:
+            if rule not in RULE_NAMES:
+                raise ValueError(f"there is no rule {rule!r}{nearest(rule, RULE_NAMES)}; known are {', '.join(RULE_NAMES)}")
+        return value
+
+
+class Dedup(_Model):
+    """Removal of duplicates: `exact` compares rows after folding case and white space."""
+
+    exact: bool = True
+
+
+class Decontaminate(_Model):
+    """Removal of training rows whose prompt is the prompt of an evaluation row."""
+
+    enabled: bool = True
+
+
+class SplitSpec(_Model):
+    """What goes into a split.
+
+    Attributes:
+        weight: share of the rows that several splits could take, relative to the others' weights.
+        rows: at most so many rows.
+        per_source: at most so many rows of each of these sources.
+        sources: only these sources.
+        kinds: which kinds of row; by default what suits the split's form.
+        eval: share of the split's prompts that is held out as its eval part.
+        shared: rows may be in other splits as well (tokenizer training text); all other splits exclude each other.
+        upstream: take the rows that the publisher marks so, and no others; without it only rows not marked validation or test.
+    """
+
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    rows: Annotated[int, Field(ge=0)] | None = None
+    per_source: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    eval: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    shared: bool = False
+    upstream: tuple[Literal["train", "validation", "test"], ...] = ()
+
+    @field_validator("sources", "upstream", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _kinds(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        known = [k.value for k in Kind]
+        for kind in value:
+            if kind not in known:
+                raise ValueError(f"there is no kind {kind!r}{nearest(str(kind), known)}; known are {', '.join(known)}")
+        return tuple(Kind(k) for k in value)
+
+
+class RejectLimits(_Model):
+    """A file, or a whole source, of at least `reject_least` records of which more than `reject_share` are rejected fails the build."""
+
+    reject_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    reject_least: Annotated[int, Field(ge=1)] = 10
+    record_mb: Annotated[int, Field(ge=1, le=1024)] = 64
+    archive_gb: Annotated[int, Field(ge=1)] = 64
+    archive_members: Annotated[int, Field(ge=1)] = 1_000_000
+
+
+def _default_splits() -> dict[str, SplitSpec]:
+    return {"sft": SplitSpec(), "test": SplitSpec(upstream=("validation", "test"))}
+
+
+class Recipe(_Model):
+    """A whole recipe; see recipes/sample.yaml for one with comments."""
+
+    name: Annotated[str, Field(pattern=_NAME)]
+    about: str = ""
+    data: str | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    sources: tuple[SourceChoice, ...]
+    clean: Clean = Clean()
+    dedup: Dedup = Dedup()
+    decontaminate: Decontaminate = Decontaminate()
+    template: str = "human-assistant"
+    splits: dict[str, SplitSpec] = Field(default_factory=_default_splits)
+    limits: RejectLimits = RejectLimits()
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [value]
+        if not isinstance(value, list) or not value:
+            raise ValueError("expected a list of source names, or of objects with a name")
+        return tuple({"name": v} if isinstance(v, str) else v for v in value)
+
+    @field_validator("template")
+    @classmethod
+    def _template(cls, value: str) -> str:
+        from corpus.splits.templates import TEMPLATES
+
+        if value not in TEMPLATES:
+            raise ValueError(f"there is no template {value!r}{nearest(value, TEMPLATES)}; known are {', '.join(TEMPLATES)}")
+        return value
+
+    @field_validator("splits")
+    @classmethod
+    def _splits(cls, value: dict[str, SplitSpec]) -> dict[str, SplitSpec]:
+        for name in value:
+            if name not in SPLIT_FORMS:
+                raise ValueError(f"there is no split {name!r}{nearest(name, SPLIT_FORMS)}; known are {', '.join(SPLIT_FORMS)}")
+        return value
+
+
+def parse(text: str, where: str) -> Recipe:
+    """Reads a recipe from YAML text; `where` names it in errors.
+
+    Raises:
+        RecipeError: with file, line, key and the nearest right one.
+    """
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise RecipeError(f"{where}{line}: not valid YAML: {getattr(e, 'problem', None) or e}") from e
+    if not isinstance(loaded, dict):
+        raise RecipeError(f"{where}: found {type(loaded).__name__}, expected keys such as name and sources")
+    try:
+        return Recipe.model_validate(loaded)
+    except ValidationError as e:
+        raise RecipeError("\n".join(_explain(where, node, error) for error in e.errors())) from e
+
+
+def load(path: Path) -> Recipe:
+    """Reads the recipe at `path`.
+
+    Raises:
+        RecipeError: when the file is missing, unreadable or wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise RecipeError(f"recipe {path}: cannot be read: {e}") from e
+    return parse(text, str(path))
+
+
+def find(name: str, folder: Path) -> Path:
+    """The recipe file for a name or a path.
+
+    Raises:
+        RecipeError: when there is none, with the nearest name.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise RecipeError(f"recipe {name}: there is no such file")
+        return path
+    found = folder / f"{name}.yaml"
+    if not found.is_file() or found.parent != folder:
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        raise RecipeError(f"there is no recipe {name!r} in {folder}{nearest(name, known)}; known are {', '.join(known) or 'none'}")
+    return found
+
+
+def _explain(where: str, root: yaml.Node | None, error: Any) -> str:
+    loc: tuple[Any, ...] = tuple(error["loc"])
+    line = _line(root, loc)
+    key = ".".join(str(p) for p in loc)
+    value = error.get("input")
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(loc[:-1])
+        return f"{where}:{line}: unknown key {key!r}{nearest(str(loc[-1]), known)}; known here are {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{where}:{line}: key {key!r} is missing"
+    said = error["msg"].removeprefix("Value error, ")
+    shown = repr(value) if not isinstance(value, (dict, list)) else type(value).__name__
+    if isinstance(value, BaseModel):
+        shown = type(value).__name__
+    return f"{where}:{line}: {key or 'recipe'}: {said} (found {shown[:200]})"
+
+
+def _known_keys(loc: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    inner = {"clean": Clean, "dedup": Dedup, "decontaminate": Decontaminate, "limits": RejectLimits}
+    if loc and loc[0] == "sources":
+        model = SourceChoice
+    elif loc and loc[0] == "splits":
+        model = SplitSpec
+    elif loc:
+        model = inner.get(str(loc[0]), Recipe)
+    return list(model.model_fields)
+
+
+def _line(node: yaml.Node | None, loc: tuple[Any, ...]) -> int:
+    """1-based line of the deepest node on the way of `loc`."""
+    line = 1
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if pair is None:
+                return line
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line

@@ -1,0 +1,281 @@
+"""What the verbs of the command line print: the summary of a build, a plan, the life of a row, answers, audits, sources."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from corpus.console import OUT, as_csv, as_json, cell, table, visible, write
+from corpus.pipeline import Outcome, Plan
+from corpus.warehouse.audit import Audit
+from corpus.warehouse.query import Answer, Question, ask
+from corpus.why import Life
+
+_LISTED = 10
+_SHOWN_CHARS = 1500
+
+
+def _say(text: str = "") -> None:
+    OUT.print(text, markup=False)
+
+
+def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
+    """The summary of a build."""
+    figures = _figures(done, root)
+    if as_json:
+        from corpus.console import as_json as encode
+
+        write(encode(figures) + "\n")
+        return
+    recipe = done.build.recipe
+    if not done.changed:
+        _say(f"Nothing has changed: recipe {recipe} is up to date ({sum(done.unchanged.values()):,} partitions checked in {done.seconds:.1f} s).")
+    else:
+        _say(
+            f"Built recipe {recipe} in {done.seconds:.1f} s: {sum(done.built.values()):,} partitions made, "
+            f"{sum(done.unchanged.values()):,} reused. All audits passed."
+        )
+    totals = figures["totals"]
+    _say()
+    table(
+        ("sources", "files", "records", "rows", "rejects", "recovered", "dropped", "kept"),
+        [[totals[k] for k in ("sources", "files", "records", "rows", "rejects", "recovered", "dropped", "kept")]],
+        right=("sources", "files", "records", "rows", "rejects", "recovered", "dropped", "kept"),
+    )
+    if figures["splits"]:
+        _say()
+        table(("split", "part", "rows"), [[s["split"], s["part"], s["rows"]] for s in figures["splits"]], right=("rows",))
+    for title, key in (("rejected records", "rejects"), ("dropped rows", "drops")):
+        if figures[key]:
+            _say()
+            table((title, "", "count"), [[r["reason"], r["meaning"], r["count"]] for r in figures[key]], right=("count",))
+    if done.unclaimed:
+        _say()
+        shown = ", ".join(visible(f) for f in done.unclaimed[:5])
+        more = f" and {len(done.unclaimed) - 5:,} more" if len(done.unclaimed) > 5 else ""
+        _say(f"{len(done.unclaimed):,} files belong to no source of the recipe and were not read: {shown}{more}")
+    _say()
+    place = "" if root == Path("warehouse") else f" --warehouse {root}"
+    _say("Where to look next:")
+    _say(f"  corpus sql drops{place}          what each source lost, and why (`corpus sql{place}` lists all questions)")
+    if figures["example"]:
+        _say(f"  corpus why {figures['example']}{place}   the life of one row")
+    _say(f"  duckdb {root / 'corpus.duckdb'}      views rows, rejects, dropped, splits, lineage …")
+    _say(f"  {root / 'splits' / recipe}/<split>/        the training sets, as parquet")
+
+
+def _figures(done: Outcome, root: Path) -> dict[str, Any]:
+    catalog = root / "corpus.duckdb"
+
+    def rows(query: str) -> list[dict[str, Any]]:
+        answer = ask(catalog, query, {}, recipe=done.build.recipe)
+        return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+    [totals] = rows(
+        "SELECT count(DISTINCT source) AS sources, count(*) AS files, sum(records)::BIGINT AS records, sum(rows)::BIGINT AS rows, "
+        "sum(rejects)::BIGINT AS rejects, sum(recovered)::BIGINT AS recovered, (SELECT count(*) FROM dropped) AS dropped FROM files"
+    )
+    totals["kept"] = totals["rows"] - totals["dropped"]
+    meaning = "(SELECT any_value(meaning) FROM reasons AS m WHERE m.reason = t.reason AND m.list = '{}') AS meaning"
+    return {
+        "recipe": done.build.recipe,
+        "changed": done.changed,
+        "seconds": round(done.seconds, 3),
+        "built": dict(done.built),
+        "reused": dict(done.unchanged),
+        "totals": totals,
+        "splits": rows("SELECT split, part, count(*) AS rows FROM assigned GROUP BY ALL ORDER BY split, part DESC"),
+        "rejects": rows(f"SELECT reason, {meaning.format('reject')}, count(*) AS count FROM rejects AS t GROUP BY reason ORDER BY count DESC, reason"),
+        "drops": rows(f"SELECT reason, {meaning.format('drop')}, count(*) AS count FROM dropped AS t GROUP BY reason ORDER BY count DESC, reason"),
+        "unclaimed": done.unclaimed,
+        "example": next(iter(r["row_id"][:12] for r in rows("SELECT min(row_id) AS row_id FROM dropped") if r["row_id"]), None),
+    }
+
+
+def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
+    """What a build would do."""
+    if as_json:
+        from corpus.console import as_json as encode
+
+        changes = [{"stage": c.stage, "key": c.key, "why": c.why, "certain": c.certain} for c in found.changes]
+        write(encode({"changes": changes, "unchanged": dict(found.unchanged), "unclaimed": found.unclaimed}) + "\n")
+        return
+    if not found.changes:
+        _say(f"Nothing would be rebuilt: all {sum(found.unchanged.values()):,} partitions are up to date.")
+        return
+    stages = dict.fromkeys([*(c.stage for c in found.changes), *found.unchanged])
+    rows = []
+    for stage in stages:
+        changes = [c for c in found.changes if c.stage == stage]
+        certain = sum(c.certain for c in changes)
+        reasons = Counter(c.why for c in changes).most_common()
+        why = "; ".join(f"{w} ({n:,})" if len(reasons) > 1 else w for w, n in reasons[:3])
+        if len(reasons) > 3:
+            why += f"; and {len(reasons) - 3} other reasons"
+        rows.append([stage, certain, len(changes) - certain, found.unchanged[stage], why])
+    table(("stage", "rebuild", "perhaps", "keep", "why"), rows, right=("rebuild", "perhaps", "keep"))
+    if any(not c.certain for c in found.changes):
+        _say("\nPerhaps: what an earlier stage finds will decide.")
+    _say()
+    listed = found.changes if everything else found.changes[:_LISTED]
+    for c in listed:
+        _say(f"{c.stage} {c.key}: {c.why}{'' if c.certain else ' (perhaps)'}")
+    if len(listed) < len(found.changes):
+        _say(f"… and {len(found.changes) - len(listed):,} more (--all)")
+
+
+def life(found: Life, *, as_json: bool) -> None:
+    """The life of a row."""
+    row = found.row
+    if as_json:
+        from dataclasses import asdict
+
+        from corpus.console import as_json as encode
+
+        write(encode(asdict(found)) + "\n")
+        return
+    _say(f"row       {row['row_id']}")
+    _say(f"source    {row['source']}" + (f", {row['subset']}" if row["subset"] else "") + f"  ({row['license']})")
+    place = f", byte {row['offset']:,}" if row["offset"] is not None else ""
+    _say(f"upstream  {visible(row['file'])}, record {row['record']:,}{place}" + (f", marked {row['upstream_split']}" if row["upstream_split"] else ""))
+    if row["first_id"]:
+        _say(f"repeats   {row['first_id']}")
+    if row["recovered"]:
+        _say(f"recovered {row['recovered']}")
+    _block("raw record", found.raw if found.raw is not None else f"({found.raw_problem})")
+    _block(f"as parsed ({row['kind']})", _content(row))
+    if row["meta"]:
+        _block("meta", row["meta"])
+    for rule, where, before, after in found.changes:
+        _block(f"rule {rule} changed {where}", f"before: {_excerpt(before, after)!r}\nafter:  {_excerpt(after, before)!r}")
+    if not found.changes:
+        _say("\nno rule changed anything")
+    if found.cluster:
+        _say(f"\ncluster of {len(found.cluster)} equal rows")
+        for other, source, kept in found.cluster[:_LISTED]:
+            _say(f"  {other}  {source}  {'kept' if kept else 'dropped'}")
+        if len(found.cluster) > _LISTED:
+            _say(f"  … and {len(found.cluster) - _LISTED:,} more")
+    if found.dropped:
+        d = found.dropped
+        detail = f" ({d['detail']})" if d["detail"] else ""
+        _say(f"\ndropped by {d['stage']}: {d['reason']}{detail}")
+        if found.kept_instead:
+            k = found.kept_instead
+            similarity = f", Jaccard {d['jaccard']:.3f}" if d["jaccard"] is not None else ""
+            _say(f"kept instead: {k['row_id']}, {k['source']}, {visible(k['file'])} record {k['record']:,}{similarity}")
+    for split, part, text in found.splits:
+        _block(f"in split {split}/{part}, template {found.template}", text)
+
+
+def _content(row: Mapping[str, Any]) -> str:
+    pieces = []
+    for name in ("messages", "chosen", "rejected"):
+        pieces += [f"{name} {m['role']}: {m['content']}" for m in row[name] or ()]
+    pieces += [f"{name}: {row[name]}" for name in ("title", "text") if row[name] is not None]
+    return "\n".join(pieces)
+
+
+def _block(title: str, text: str) -> None:
+    _say(f"\n{title}")
+    cut = text[:_SHOWN_CHARS]
+    for line in visible(cut).split("\n"):
+        _say(f"  {line}")
+    if len(text) > len(cut):
+        _say(f"  … ({len(text):,} characters; --json has all)")
+
+
+def _excerpt(text: str, other: str, around: int = 60) -> str:
+    """The stretch of `text` in which it first differs from `other`."""
+    at = next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
+    start = max(0, at - around)
+    return ("…" if start else "") + text[start : at + around] + ("…" if at + around < len(text) else "")
+
+
+def questions(known: Mapping[str, Question], how: str) -> None:
+    """The ready questions."""
+    if how == "json":
+        write(as_json([{"name": q.name, "about": q.about, "needs": q.needs} for q in known.values()]) + "\n")
+        return
+    table(("query", "parameters", "what it answers"), [[q.name, " ".join(f"{n}=…" for n in q.needs), q.about] for q in known.values()])
+
+
+def answer(found: Answer, how: str, most: int | None) -> None:
+    """What a query returned."""
+    if how == "csv":
+        write(as_csv(found.columns, found.rows))
+    elif how == "json":
+        write(as_json([dict(zip(found.columns, row, strict=True)) for row in found.rows]) + "\n")
+    else:
+        numeric = [c for i, c in enumerate(found.columns) if any(isinstance(r[i], (int, float)) for r in found.rows)]
+        table(found.columns, [[_short(v) for v in row] for row in found.rows], right=numeric)
+        if most is not None and len(found.rows) == most:
+            _say(f"(the first {most:,} rows; --limit shows more)")
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > 300:
+        return value[:300] + "…"
+    return value
+
+
+def audits(results: Iterable[Audit], *, as_json: bool) -> bool:
+    """What the audits found; returns whether any failed."""
+    found = list(results)
+    failed = any(a.rows for a in found)
+    if as_json:
+        from corpus.console import as_json as encode
+
+        write(encode([{"audit": a.name, "about": a.about, "wrong": a.rows, "columns": a.columns, "examples": a.examples} for a in found]) + "\n")
+        return failed
+    table(("audit", "wrong rows", "what must hold"), [[a.name, a.rows, a.about] for a in found], right=("wrong rows",))
+    for a in found:
+        for example in a.examples:
+            _say(f"{a.name}: {dict(zip(a.columns, example, strict=True))}")
+    _say(f"\n{len(found)} audits, " + ("some FAILED" if failed else "all passed"))
+    return failed
+
+
+def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json: bool) -> None:
+    """The list of sources."""
+    if as_json:
+        from corpus.console import as_json as encode
+
+        unclaimed = [f.path for f in scanned.unclaimed] if scanned else None
+        faults = [{"path": f.path, "source": f.source, "reason": f.reason, "detail": f.detail} for f in scanned.faults] if scanned else None
+        write(encode({"sources": rows, "unclaimed": unclaimed, "faults": faults}) + "\n")
+        return
+    if detailed:
+        for r in rows:
+            _say(f"{r['name']}: {r['about']}")
+            _say(f"  address    {r['address']}\n  licence    {r['license']}\n  languages  {', '.join(r['languages'])}\n  yields     {', '.join(r['kinds'])}")
+            _say(f"  files      {', '.join(r['patterns'])}  (below --data, in {r['folder']}/)")
+            if r["files"] is not None:
+                _say(f"  found      {r['files']:,} files, {r['bytes'] / 1e6:,.1f} MB")
+            _say(f"  to get it  {r['get']}\n")
+        return
+    columns = ["source", "what it is", "licence as stated upstream", *(["files", "MB", "to get it"] if scanned else ["to get it"])]
+    body = []
+    for r in rows:
+        get = "" if scanned and r["files"] else r["get"]
+        have = [r["files"], f"{r['bytes'] / 1e6:,.1f}" if r["files"] else ""] if scanned else []
+        body.append([r["name"], r["about"], r["license"], *have, get])
+    table(columns, body, right=("files", "MB"))
+    _say(f"\n{len(rows)} sources; `corpus sources NAME` tells more of one")
+    if scanned:
+        _say(f"found {sum(1 for r in rows if r['files'])}, missing {sum(1 for r in rows if not r['files'])}")
+        for fault in scanned.faults:
+            _say(f"{fault.path}: {fault.detail}")
+        if scanned.unclaimed:
+            _say("belongs to no source: " + ", ".join(visible(f.path) for f in scanned.unclaimed[:20]) + (" …" if len(scanned.unclaimed) > 20 else ""))
+
+
+def fetched(results: Iterable[Any]) -> bool:
+    """What was fetched; returns whether anything failed."""
+    failed = False
+    for r in results:
+        failed |= bool(r.error)
+        _say(cell(str(r)).replace(r"\[", "["))
+    return failed

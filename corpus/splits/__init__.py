@@ -1,0 +1,1 @@
+"""Splits: allocation and templates."""

@@ -1,0 +1,50 @@
+"""What all stages share: the context they plan in, and the parts of a fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from corpus.recipe import Recipe
+from corpus.sources.base import Source
+from corpus.warehouse.inputs import InputIndex
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFile:
+    """A file of the data folder that belongs to a source of the recipe."""
+
+    source: Source
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What stages plan from. `priority` and `sources` cover exactly the sources of the recipe that have files;
+    `own` declares those that are a user's own (see `corpus.sources.resolve`)."""
+
+    recipe: Recipe
+    sources: Mapping[str, Source]
+    priority: Mapping[str, int]
+    own: Mapping[str, Mapping[str, Any]]
+    files: tuple[UpstreamFile, ...]
+    index: InputIndex
+
+    @property
+    def folder(self) -> str:
+        """The folder of a layer that belongs to this recipe alone."""
+        return self.recipe.name
+
+
+def libraries(*names: str) -> dict[str, str]:
+    """Installed versions of the libraries whose version can change a partition's bytes."""
+    return {name: version(name) for name in names}
+
+
+def parts(stage: str, number: int, *, inputs: Mapping[str, Any], libs: tuple[str, ...] = ("pyarrow",), **settings: Any) -> dict[str, Any]:
+    """The parts of a fingerprint: `inputs` are fingerprints or digests by name, `settings` the part of the recipe that matters."""
+    return {"stage": stage, "version": number, "libraries": libraries(*libs), "inputs": dict(inputs), **settings}

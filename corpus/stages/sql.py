@@ -1,0 +1,45 @@
+"""DuckDB for the stages that look at all rows at once: bounded memory, spilling to disk, and an order for everything that is written."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+
+from corpus.warehouse.manifest import FileEntry
+
+MEMORY = "600MB"
+"""Of the 1.5 GB that a process may take: DuckDB counts only its own buffers."""
+
+
+@contextlib.contextmanager
+def session(root: Path, *, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory database that spills into the warehouse's folder, and is gone afterwards."""
+    spill = Path(tempfile.mkdtemp(prefix=".spill-", dir=root))
+    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    try:
+        connection.execute("SET temp_directory = ?", [str(spill)])
+        connection.execute("SET memory_limit = ?", [MEMORY])
+        connection.execute("SET threads = ?", [threads])
+        connection.execute("SET preserve_insertion_order = false")
+        yield connection
+    finally:
+        connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def text(package: str, name: str) -> str:
+    """The SQL of a file beside the code that owns it."""
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
+
+
+def read(root: Path, files: Iterable[FileEntry | str]) -> str:
+    """A `read_parquet` call over committed files, as SQL."""
+    paths = [str(root / (f.path if isinstance(f, FileEntry) else f)) for f in files]
+    quoted = ", ".join("'" + p.replace("'", "''") + "'" for p in paths)
+    return f"read_parquet([{quoted}])"

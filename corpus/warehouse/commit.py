@@ -1,0 +1,172 @@
+"""How a file gets into the warehouse: temporary file → fsync → rename → fsync of the folder. The manifest line that makes it count comes after.
+
+A crash at any point leaves either the old state or an orphan that nothing refers to; orphans are overwritten or swept by the next build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpus.warehouse.manifest import FileEntry
+
+_DICTIONARY = {
+    "source", "subset", "license", "file", "kind", "upstream_split", "skip", "recovered", "reason", "stage", "split", "part",
+    "messages.list.element.role", "chosen.list.element.role", "rejected.list.element.role", "prompt.list.element.role",
+    "changed_by.list.element",
+}  # fmt: skip
+"""Columns with few values. Trying a dictionary on long texts costs time and never pays."""
+
+TMP_MARK = ".tmp-"
+
+
+class _Hashing:
+    """A binary file that hashes what is written to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._hash.update(view)
+        self.size += view.nbytes
+        self._file.write(view)
+        return view.nbytes
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def finish(self) -> str:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.close()
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        self._file.close()
+        self.closed = True
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+
+class PartitionWriter:
+    """Writes one parquet file of a partition, row group by row group, and commits it on a clean exit.
+
+    The bytes depend only on the tables that are written, one row group each: no time stamps, no schema metadata, options pinned here.
+    """
+
+    def __init__(self, root: Path, relative: str, schema: pa.Schema, table: str) -> None:
+        self._final = root / relative
+        self._relative = relative
+        self._table = table
+        self._final.parent.mkdir(parents=True, exist_ok=True)
+        self._tmp = self._final.with_name(f"{self._final.name}{TMP_MARK}{os.getpid()}")
+        self._sink = _Hashing(self._tmp)
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(self._sink, mode="w"),
+            schema,
+            version="2.6",
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=sorted(_DICTIONARY & set(_paths(schema))),
+            write_statistics=[c for c in ("row_id", "source", "file", "record", "split") if c in schema.names],
+            store_schema=False,
+        )
+        self._schema = schema
+        self.rows = 0
+        self.entry: FileEntry | None = None
+
+    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Appends a batch as one row group; an empty one is nothing."""
+        if batch.num_rows == 0:
+            return
+        table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch], self._schema)
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self.rows += table.num_rows
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self._sink.close()
+            self._tmp.unlink(missing_ok=True)
+            return
+        self._writer.close()
+        digest = self._sink.finish()
+        os.replace(self._tmp, self._final)
+        sync_folder(self._final.parent)
+        self.entry = FileEntry(self._table, self._relative, self.rows, self._sink.size, digest)
+
+    @property
+    def committed(self) -> FileEntry:
+        """The entry for the manifest.
+
+        Raises:
+            RuntimeError: before the writer was left.
+        """
+        if self.entry is None:
+            raise RuntimeError(f"{self._relative} is not committed yet")
+        return self.entry
+
+
+def _paths(schema: pa.Schema) -> list[str]:
+    """Parquet's names of the leaf columns that may be in `_DICTIONARY`."""
+    paths = []
+    for field in schema:
+        if pa.types.is_list(field.type):
+            inner = field.type.value_type
+            if pa.types.is_struct(inner):
+                paths += [f"{field.name}.list.element.{inner.field(i).name}" for i in range(inner.num_fields)]
+            else:
+                paths.append(f"{field.name}.list.element")
+        else:
+            paths.append(field.name)
+    return paths
+
+
+def write_table(root: Path, relative: str, table: pa.Table, name: str) -> FileEntry:
+    """Commits a table of moderate size as one parquet file."""
+    with PartitionWriter(root, relative, table.schema, name) as writer:
+        writer.write(table)
+    return writer.committed
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces a small file atomically and durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(f"{path.name}{TMP_MARK}{os.getpid()}")
+    with tmp.open("wb") as f:
+        f.write(data)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(tmp, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in `folder` durable."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

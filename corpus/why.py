@@ -1,0 +1,165 @@
+"""The life of one row: where it comes from, what each rule changed, what dropped it or which splits hold it.
+
+Everything is told from the warehouse, except the record as it is in the upstream file, which is read there again; a file that is gone or has changed is said to
+be, and the rest is told all the same. What the rules did is found by applying them to the parsed row once more, one by one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from corpus.errors import WarehouseError
+from corpus.recipe import Clean
+from corpus.schema import ROWS
+from corpus.sources import resolve
+from corpus.sources.base import RAW_BOUND
+from corpus.sources.framing import open_file
+from corpus.text.rules import rules
+from corpus.warehouse.audit import open_catalog, use
+from corpus.warehouse.builds import Build, Warehouse
+from corpus.warehouse.catalog import _rows  # the same files that the view `rows` shows
+
+_LEAST_PREFIX = 6
+
+
+@dataclass(slots=True)
+class Life:
+    """What is known of a row.
+
+    Attributes:
+        row: the parsed row, by column of schema ROWS.
+        raw: the record's first bytes as text, or None with `raw_problem` saying why.
+        changes: (rule, place, before, after) for every text that a rule changed, in order.
+        dropped: its entry in the ledger, or None.
+        kept_instead: the row that was kept in its place, or None.
+        cluster: the other members of its cluster: (row_id, source, kept).
+        splits: (split, part, text) for every split that holds it.
+    """
+
+    row: dict[str, Any]
+    raw: str | None = None
+    raw_problem: str = ""
+    changes: list[tuple[str, str, str, str]] = field(default_factory=list)
+    dropped: dict[str, Any] | None = None
+    kept_instead: dict[str, Any] | None = None
+    cluster: list[tuple[str, str, bool]] = field(default_factory=list)
+    splits: list[tuple[str, str, str]] = field(default_factory=list)
+    template: str = ""
+
+
+def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
+    """The life of the row whose id is, or begins with, `row_id`.
+
+    Raises:
+        WarehouseError: when there is no such row, or the beginning fits several.
+    """
+    warehouse = Warehouse(root)
+    with open_catalog(warehouse.catalog_path) as db:
+        if recipe is not None:
+            use(db, recipe)
+        name = recipe or str(warehouse.history()[-1]["recipe"])
+        build = warehouse.builds()[name]
+        try:
+            life = Life(_find(db, row_id), template=str(build.settings["template"]))
+            full = life.row["row_id"]
+            life.dropped = _one(db, "SELECT * FROM dropped WHERE row_id = ?", full)
+            if life.dropped and life.dropped["kept_row_id"]:
+                life.kept_instead = _one(db, "SELECT row_id, source, file, record, kind, messages, text FROM rows WHERE row_id = ?", life.dropped["kept_row_id"])
+            query = "SELECT row_id, source, kept FROM clusters WHERE cluster_id = (SELECT cluster_id FROM clusters WHERE row_id = ?) ORDER BY NOT kept, row_id"
+            life.cluster = db.execute(query, [full]).fetchall()
+            life.splits = db.execute("SELECT split, part, text FROM splits WHERE row_id = ? ORDER BY split", [full]).fetchall()
+        except duckdb.IOException as e:
+            raise WarehouseError(f"warehouse {root}: {e}; if it was moved, run `corpus catalog`") from e
+    life.raw, life.raw_problem = _raw(build, life.row)
+    life.changes = list(_changes(life.row, Clean.model_validate(_tuples(build.settings["clean"]))))
+    return life
+
+
+def _tuples(settings: Any) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in dict(settings).items()}
+
+
+def _find(db: duckdb.DuckDBPyConnection, row_id: str) -> dict[str, Any]:
+    wanted = row_id.strip().lower()
+    if len(wanted) < _LEAST_PREFIX or any(c not in "0123456789abcdef" for c in wanted):
+        raise WarehouseError(f"{row_id!r} is no row_id: expected 32 hex characters, or at least the first {_LEAST_PREFIX}")
+    found = db.execute("SELECT * FROM rows WHERE row_id >= ? AND row_id <= ? LIMIT 5", [wanted, wanted + "g"])
+    columns = [d[0] for d in found.description or ()]
+    rows = found.fetchall()
+    if not rows:
+        raise WarehouseError(f"no row begins with {wanted}; `corpus sql \"SELECT row_id, source FROM rows LIMIT 10\"` shows some")
+    if len(rows) > 1:
+        raise WarehouseError(f"{wanted} fits several rows: {', '.join(r[0] for r in rows)}; give more of it")
+    return dict(zip(columns, rows[0], strict=True))
+
+
+def _one(db: duckdb.DuckDBPyConnection, query: str, row_id: str) -> dict[str, Any] | None:
+    found = db.execute(query, [row_id])
+    columns = [d[0] for d in found.description or ()]
+    row = found.fetchone()
+    return dict(zip(columns, row, strict=True)) if row else None
+
+
+def _raw(build: Build, row: dict[str, Any]) -> tuple[str | None, str]:
+    """The upstream record of a row as text, read again from its file."""
+    outer = row["file"].partition("!")[0]
+    path = Path(build.data) / outer
+    if not path.is_file():
+        return None, f"{path} is not there any more"
+    own = next((c for c in build.settings["sources"] if c["name"] == row["source"] and c["files"]), None)
+    declared = {k: own[k] for k in ("files", "shape", "fields", "license", "about")} if own else None
+    source = resolve(row["source"], declared)
+    if row["length"] is not None and row["file"] == outer:
+        with path.open("rb") as f:
+            head = f.read(4)
+            if head[:2] not in (b"\x1f\x8b", b"BZ", b"\xff\xfe", b"\xfe\xff") and head not in (b"\xfd7zX", b"\x28\xb5\x2f\xfd"):
+                f.seek(row["offset"])
+                return _decode(f.read(min(row["length"], RAW_BOUND))), ""
+    for opened in open_file(path, outer, source.format):
+        if opened.name != row["file"]:
+            for _ in opened.frames:
+                pass
+            continue
+        for frame in opened.frames:
+            for at, ordinal in enumerate(frame.ordinals):
+                if ordinal == row["record"]:
+                    value = frame.values[at]
+                    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+                    return text[:RAW_BOUND], ""
+    return None, f"{path} has changed: it holds no record {row['record']}"
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as e:
+        if e.start >= len(data) - 4 and e.start > 0:  # cut within a character
+            return data[: e.start].decode("utf-8")
+        return data.decode("gb18030", errors="backslashreplace")
+
+
+def _changes(row: dict[str, Any], settings: Clean) -> Iterator[tuple[str, str, str, str]]:
+    """What each rule changes in each text of a parsed row."""
+    import polars as pl
+
+    table = pa.Table.from_pylist([{c.name: row[c.name] for c in ROWS.columns}], schema=ROWS.schema)
+    places: dict[str, str] = {}
+    for name in ("messages", "chosen", "rejected"):
+        for number, message in enumerate(table[name].to_pylist()[0] or ()):
+            places[f"{name}[{number}] ({message['role']})"] = message["content"]
+    for name in ("title", "text"):
+        if row[name] is not None:
+            places[name] = row[name]
+    for name, rule in rules(settings.rules):
+        after = rule(pl.Series(list(places.values()), dtype=pl.String)).to_list()
+        for place, new in zip(list(places), after, strict=True):
+            if new != places[place]:
+                yield name, place, places[place], new
+                places[place] = new
