@@ -2,7 +2,7 @@
 
 Three of them need more than a declaration:
 
-* **First release** (`Belle.train.json`, `belle_open_source_1M.train.json`): `{input, target}`, where most line breaks are the two
+* **First release** (`Belle.train.json`; recognised by its fields): `{input, target}`, where most line breaks are the two
   characters backslash and n. They are decoded, because they are how that layout writes a line break, not what somebody typed. A backslash-n
   that begins a LaTeX command (`\\neq`, `\\nabla` …) or follows another backslash stays. A `"\\n"` inside program code cannot be told from
   a line break and becomes one.
@@ -57,8 +57,8 @@ def split_history(text: str) -> tuple[list[Message], int]:
     Answers quote the words Human and Assistant, so the words alone decide nothing. A marker is one of them with its colon at the very start
     of a line; the text begins with `Human:`, ends with an `Assistant:` that nothing follows, and the turns alternate strictly. Where equal
     markers follow each other, only one of them can be a turn. The others belong to the text around them, to the assistant's where it can
-    be: the publisher's program alternated without fail, and long answers are what quotes. So of several `Assistant:` the first opens the turn,
-    and of several `Human:` the last. The first turn and the empty last one are fixed: there the quotes are the user's.
+    be: the publisher's program alternated without fail, and long answers are what quotes. So of several `Assistant:` the first opens the
+    turn, and of several `Human:` the last. The first turn and the empty last one are fixed: there the quotes are the user's.
 
     A quote that has whole exchanges at line starts fits the alternation and cannot be told from real turns.
 
