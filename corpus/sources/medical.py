@@ -23,12 +23,10 @@ _NO_QUESTION = "无"
 
 def patient(title: str, ask: str) -> str:
     """The patient's turn: the title and the question, unless one of them already contains the other."""
-    title, ask = title.strip(), ask.strip()
-    if not ask or ask == _NO_QUESTION:
+    short, long = title.strip(), ask.strip()
+    if not long or long == _NO_QUESTION or long in short:
         return title
-    if title in ask:
-        return ask
-    return title if ask in title else f"{title}\n{ask}"
+    return ask if short in long else f"{title}\n{ask}"
 
 
 def department_dialogue(record: Any, emit: Emit, /) -> None:
@@ -37,7 +35,7 @@ def department_dialogue(record: Any, emit: Emit, /) -> None:
     key = "ask" if "ask" in record else "question"
     need(record, key)
     question = patient(text_of(record, "title"), text_of(record, key))
-    if not question:
+    if not question.strip():
         raise Reject("no_rows", f"neither a title nor a question in {key!r}")
     emit.dialogue([(USER, question), (ASSISTANT, text_of(record, "answer"))], meta=rest(record, "title", key, "answer"))
 
@@ -107,10 +105,31 @@ def _listed(value: str) -> str:
     return ", ".join(_ESCAPED.sub(r"\1", item[1:-1]) for item in _ITEMS.findall(value))
 
 
+_BYTES = re.compile(r"(?:\\x[0-9a-f]{2})+|\\'")
+
+
+def _unescaped(value: str) -> str:
+    r"""The text of the inside of a Python bytes literal, as which the table was written: `it\'s`, and `\xe2\x80\x93` for a dash.
+
+    Escapes that are no UTF-8 stay as they are.
+    """
+
+    def text(found: re.Match[str]) -> str:
+        escapes = found.group()
+        if escapes == r"\'":
+            return "'"
+        try:
+            return bytes.fromhex(escapes.replace(r"\x", "")).decode()
+        except UnicodeDecodeError:
+            return escapes
+
+    return _BYTES.sub(text, value)
+
+
 def disease(record: Any, emit: Emit, /) -> None:
     """A row of ChatDoctor's disease table as a document: one paragraph for each column that says something."""
     need(record, "disease", *_DISEASE)
-    told = [(heading, _listed(text_of(record, column))) for column, heading in _DISEASE.items()]
+    told = [(heading, _unescaped(_listed(text_of(record, column)))) for column, heading in _DISEASE.items()]
     text = "\n".join(f"{heading}: {value}" for heading, value in told if value)
     if not text:
         raise Reject("no_rows", f"nothing is told of {record['disease']!r}")
@@ -142,14 +161,16 @@ def huatuo(record: Any, emit: Emit, /) -> None:
         emit.dialogue([*messages, (ASSISTANT, text_of(record, "output"))], meta=meta)
 
 
-_TEMPLATE = re.compile(r"\A(?:\n\n### (?:Instruction|Response):\n)+")
+_TEMPLATES = {
+    "instruction": re.compile(r"\A(?:\n\n### Instruction:\n)+"),
+    "output": re.compile(r"\A(?:\n\n### Response:\n)+"),
+}
 
 
 def tigerbot(record: Any, emit: Emit, /) -> None:
     """An instruction row whose fields begin with the headings of the publisher's prompt template (once, in one row twice)."""
-    need(record, "instruction", "output")
-    bare = {key: _TEMPLATE.sub("", value) if isinstance(value, str) else value for key, value in record.items()}
-    _alpaca(bare, emit)
+    need(record, *_TEMPLATES)
+    _alpaca({**record, **{key: heading.sub("", text_of(record, key)) for key, heading in _TEMPLATES.items()}}, emit)
 
 
 def paragraph(record: Any, emit: Emit, /) -> None:
