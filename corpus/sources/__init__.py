@@ -15,6 +15,7 @@ from corpus.sources import (
     hh,
     instructionwild,
     medical,
+    medical_exams,
     mixtures,
     moss,
     oasst,
@@ -29,8 +30,8 @@ from corpus.sources import (
 from corpus.sources.base import Source
 
 _MODULES = (
-    belle, pclue, instructionwild, hh, wiki, medical, alpaca, chinese, mixtures, sharegpt, oasst, moss, preferences, qa_zh, prompts,
-    extraction, webtext,
+    belle, pclue, instructionwild, hh, wiki, medical, medical_exams, alpaca, chinese, mixtures, sharegpt, oasst, moss, preferences, qa_zh,
+    prompts, extraction, webtext,
 )  # fmt: skip
 
 
