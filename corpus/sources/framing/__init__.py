@@ -16,6 +16,8 @@ lines               text, one record per non-blank line: str
 paragraphs          text, one record per run of non-blank lines: str
 mediawiki           MediaWiki XML export: dict of title, ns, id, redirect, revision, timestamp, model, format, text, lang, dbname
 wikiextractor       `<doc id= url= title=>` blocks or JSON lines: dict of id, url, title, text
+(a callable)        a frame transformer of the source's own: called with the file's `records` frames, gives the frames
+                    that are parsed. It may fold records that stand next to each other, so such a file has one reader
 ==================  ================================================================================================
 """
 
@@ -93,4 +95,5 @@ def open_file(
         else:
             csv.field_size_limit(1 << 30)
             values = list(csv.DictReader(io.StringIO(text, newline="")))
-    yield Opened(name, "?", "utf-8", iter([Frame(values=values, ordinals=range(len(values)), records=len(values), bytes=len(data))]))
+    frames: Iterator[Frame] = iter([Frame(values=values, ordinals=range(len(values)), records=len(values), bytes=len(data))])
+    yield Opened(name, "?", "utf-8", format(frames) if callable(format) else frames)
