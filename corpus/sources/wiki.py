@@ -1,7 +1,280 @@
-"""Wikipedia: dumps, WikiExtractor output and plain text."""
+"""Wikipedia: XML dumps, what extractors make of them, and filtered or sampled collections of articles.
+
+Extractors and collections write the title of an article into its text, each in its own way; here it becomes the row's title, and
+the text begins with the article.
+"""
 
 from __future__ import annotations
 
-from corpus.sources.base import Source
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-SOURCES: tuple[Source, ...] = ()
+from corpus.schema import Kind
+from corpus.sources.base import Emit, Files, Frame, Hub, Reject, Source
+from corpus.sources.shapes import need, rest, text_of
+from corpus.text.wikitext import plain
+
+_WIKIPEDIA = "CC BY-SA 3.0 / GFDL (Wikipedia text)"
+_CC_BY_SA = "CC BY-SA 3.0"
+
+_REDIRECT = re.compile(r"\s*#\s*(?:redirect|重定向)\b\s*:?\s*\[\[", re.IGNORECASE)
+_FOLDER = re.compile(r"(?:^|/)minidumps/([a-z][a-z_-]*)/")
+_DUMP = re.compile(r"(?:^|/)([a-z][a-z_]*wiki)-[^/]*$")
+_USED = ("title", "text", "lang", "dbname", "format")
+
+
+def _page(record: Any, emit: Emit, /) -> None:
+    """A page of a dump. Articles as prose; redirects and pages outside the main namespace as the dump has them, to be dropped by name."""
+    need(record, "title")
+    title, text = text_of(record, "title"), text_of(record, "text")
+    namespace = int(record.get("ns") or 0)
+    meta = rest(record, *_USED) or {}
+    if meta.get("model") == "wikitext":
+        del meta["model"]
+    meta["ns"] = namespace
+    skip = None
+    if record.get("redirect") is not None or _REDIRECT.match(text):
+        skip = "redirect"
+    elif namespace != 0:
+        skip = "namespace"
+    if skip is None and "model" not in meta:
+        text = plain(text)
+    emit.document(text, title, subset=_wiki(record, emit.file), meta=meta, skip=skip)
+
+
+def _wiki(record: Any, file: str) -> str | None:
+    """Which wiki a page is of. The folder comes first: DBpedia's mini dumps of other languages carry the header of the English one."""
+    if (folder := _FOLDER.search(file)) is not None:
+        return folder[1].replace("-", "_") + "wiki"
+    if record.get("dbname"):
+        return str(record["dbname"])
+    if (dump := _DUMP.search(file)) is not None:
+        return dump[1]
+    return record.get("lang") or None
+
+
+def _extracted(record: Any, emit: Emit, /) -> None:
+    """{id, url, title, text}, where the text repeats the title as its first line."""
+    need(record, "title", "text")
+    title, text = text_of(record, "title"), text_of(record, "text")
+    first, _, body = text.partition("\n")
+    if first.strip() == title.strip():
+        text = body.lstrip("\n")
+    emit.document(text, title, meta=rest(record, "title", "text"))
+
+
+_TITLE_LENGTH = 64
+
+
+def _completion(record: Any, emit: Emit, /) -> None:
+    """{completion, source}: a third of the texts begin with a line that is the title, the others with the article itself."""
+    need(record, "completion")
+    text = text_of(record, "completion", empty=False)
+    title, _, body = text.partition("\n")
+    if not body.strip() or not _is_title(title, body):
+        title, body = "", text
+    emit.document(body, title or None, meta=rest(record, "completion"))
+
+
+def _is_title(line: str, body: str) -> bool:
+    """Whether a first line is a title: short, no sentence, no opening of a list; with a comma only if the article then repeats it."""
+    if not line.strip() or len(line) > _TITLE_LENGTH or "。" in line or line.rstrip().endswith(("：", ":", "，", "；", "、")):
+        return False
+    return "，" not in line or line.split(" (")[0].strip() in body.split("\n", 1)[0]
+
+
+_BRACKETED = re.compile(r"【(.*?)】[ \t]*(?:\n|\Z)")
+
+
+def _bracketed(record: Any, emit: Emit, /) -> None:
+    """{text}, whose first line is 【title】."""
+    need(record, "text")
+    text = text_of(record, "text", empty=False)
+    head = _BRACKETED.match(text)
+    title = head[1] if head else None
+    emit.document(text[head.end() :] if head else text, title, meta=rest(record, "text"))
+
+
+def _line(record: Any, emit: Emit, /) -> None:
+    """One article per line, without a title."""
+    if not isinstance(record, str):
+        raise Reject("shape", f"found {type(record).__name__}, expected a line of text")
+    emit.document(record)
+
+
+def _article(record: Any, emit: Emit, /) -> None:
+    need(record, "text")
+    emit.document(text_of(record, "text"), record.get("title"))
+
+
+@dataclass(frozen=True, slots=True)
+class Articles:
+    """A framer over paragraphs: one whose first line ends in a full-width colon begins an article, of which that line is the title.
+
+    Attributes:
+        base: the format whose frames this one takes.
+        most: characters after which an article ends although no title follows, so that a file without titles is not held in memory as one.
+    """
+
+    base: str = "paragraphs"
+    most: int = 8 << 20
+
+    def __call__(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Frames of {title, text}; an article may begin in one frame and end in another. What precedes all titles has title None."""
+        article: _Open | None = None
+        for frame in frames:
+            out = Frame(rejects=frame.rejects, records=frame.records, bytes=frame.bytes, ordinals=[], offsets=[], lengths=[])
+            for at, paragraph in enumerate(frame.values):
+                first, _, body = paragraph.partition("\n")
+                first = first.rstrip()
+                titled = first.endswith("：")
+                if article is not None and (titled or not article.titled or article.size > self.most):
+                    article.close(out)
+                    article = None
+                if article is None:
+                    article = _Open(first[:-1].strip() if titled else None)
+                    paragraph = body if titled else paragraph
+                article.add(paragraph, frame, at)
+            yield out
+        if article is not None:
+            out = Frame(ordinals=[], offsets=[], lengths=[])
+            article.close(out)
+            yield out
+
+
+class _Open:
+    """An article to which paragraphs are still added."""
+
+    def __init__(self, title: str | None) -> None:
+        self.title = title
+        self.titled = title is not None
+        self.size = 0
+        self.paragraphs: list[str] = []
+        self.ordinals: list[int] = []
+        self.notes: list[str] = []
+        self.start: int | None = None
+        self.end: int | None = None
+
+    def add(self, paragraph: str, frame: Frame, at: int) -> None:
+        """Adds the paragraph that is number `at` of `frame`."""
+        if paragraph:
+            self.paragraphs.append(paragraph)
+        self.size += len(paragraph)
+        self.ordinals += frame.groups.get(at) or [frame.ordinals[at]]
+        if at in frame.notes:
+            self.notes.append(frame.notes[at])
+        if frame.offsets is not None and frame.lengths is not None:
+            self.start = frame.offsets[at] if self.start is None else self.start
+            self.end = frame.offsets[at] + frame.lengths[at]
+
+    def close(self, out: Frame) -> None:
+        """Appends the article to `out`."""
+        at = len(out.values)
+        out.values.append({"title": self.title, "text": "\n\n".join(self.paragraphs)})
+        out.ordinals = [*out.ordinals, self.ordinals[0]]
+        if self.start is None or self.end is None or out.offsets is None or out.lengths is None:
+            out.offsets = out.lengths = None
+        else:
+            out.offsets, out.lengths = [*out.offsets, self.start], [*out.lengths, self.end - self.start]
+        if len(self.ordinals) > 1:
+            out.groups[at] = self.ordinals
+        if self.notes:
+            out.notes[at] = "; ".join(dict.fromkeys(self.notes))
+
+
+SOURCES: tuple[Source, ...] = (
+    Source(
+        name="wikipedia-dump",
+        about="Wikipedia in the XML of its dumps, any language: articles as plain text, redirects and other namespaces marked",
+        address="https://dumps.wikimedia.org",
+        license=_WIKIPEDIA,
+        folder="wikipedia_xml",
+        files=(
+            Files("*wiki-*-pages-articles*.xml*"),
+            Files("wiki.xml*"),
+            Files("wikipedia_xml/**/*.xml*"),
+        ),
+        parse=_page,
+        format="mediawiki",
+        kinds=(Kind.DOCUMENT,),
+        languages=("zh", "en"),
+        obtain="download zhwiki-YYYYMMDD-pages-articles-multistream.xml.bz2 from https://dumps.wikimedia.org/zhwiki/ into wikipedia_xml/",
+    ),
+    Source(
+        name="wikiextractor",
+        about="Wikipedia articles as WikiExtractor writes them, <doc> blocks or JSON lines",
+        address="https://github.com/attardi/wikiextractor",
+        license=_CC_BY_SA,
+        folder="wikiextractor",
+        files=(Files("wikiextractor/**/wiki_*"), Files("wiki_[0-9][0-9]*")),
+        parse=_extracted,
+        format="wikiextractor",
+        kinds=(Kind.DOCUMENT,),
+        languages=("zh", "en"),
+        obtain="run WikiExtractor over a dump with wikiextractor/ as its output folder (files AA/wiki_00, AA/wiki_01 …)",
+    ),
+    Source(
+        name="wiki-zh",
+        about="A million Chinese Wikipedia articles of February 2019 as JSON lines",
+        address="https://github.com/brightmart/nlp_chinese_corpus",
+        license="MIT (repository); CC BY-SA 3.0 (Wikipedia text)",
+        folder="wiki_zh",
+        files=(Files("wiki_zh/**/wiki_*"), Files("wiki_zh_*.zip"), Files("wiki2019zh*.zip")),
+        parse=_extracted,
+        format="wikiextractor",
+        kinds=(Kind.DOCUMENT,),
+        languages=("zh",),
+        obtain="download wiki2019zh from the address and unpack it (or leave wiki_zh_2019.zip packed) into wiki_zh/: files AA/wiki_00 …",
+    ),
+    Source(
+        name="wikipedia-cn-filtered",
+        about="254,547 Chinese Wikipedia articles of July 2023, filtered and in simplified characters",
+        address="https://huggingface.co/datasets/pleisto/wikipedia-cn-20230720-filtered",
+        license=_CC_BY_SA,
+        folder="wikipedia_cn_filtered",
+        files=(Files("wikipedia-cn-20230720-filtered*.json"),),
+        parse=_completion,
+        kinds=(Kind.DOCUMENT,),
+        languages=("zh",),
+        hub=Hub("pleisto/wikipedia-cn-20230720-filtered", ("wikipedia-cn-20230720-filtered.json",)),
+    ),
+    Source(
+        name="wiki-txt",
+        about="Wikipedia as one text file: a title line that ends in a full-width colon, then the article",
+        address="https://github.com/apertium/WikiExtractor",
+        license=_CC_BY_SA,
+        folder="wiki_txt",
+        files=(Files("wiki.txt"),),
+        parse=_article,
+        format=Articles(),
+        kinds=(Kind.DOCUMENT,),
+        languages=("zh",),
+        obtain="run apertium's WikiExtractor over a zhwiki dump; it writes wiki.txt",
+    ),
+    Source(
+        name="wiki-demo",
+        about="English Wikipedia articles, one per line",
+        address="https://github.com/hiyouga/LLaMA-Factory/tree/main/data",
+        license="CC BY-SA",
+        folder="wikipedia_text",
+        files=(Files("wiki_demo.txt"),),
+        parse=_line,
+        format="lines",
+        kinds=(Kind.DOCUMENT,),
+        obtain="download data/wiki_demo.txt of the repository into wikipedia_text/",
+    ),
+    Source(
+        name="mnbvc-wiki",
+        about="Chinese Wikipedia articles of MNBVC, with section marks",
+        address="https://github.com/esbatmop/MNBVC",
+        license="MIT",
+        folder="mnbvc",
+        files=(Files("mnbvc/MNBVC_wiki*.jsonl"), Files("MNBVC_wiki.jsonl")),
+        parse=_bracketed,
+        kinds=(Kind.DOCUMENT,),
+        languages=("zh",),
+        obtain="put the file MNBVC_wiki.jsonl, JSON lines of {text}, into mnbvc/",
+    ),
+)
