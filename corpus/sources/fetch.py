@@ -13,8 +13,9 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -85,6 +86,20 @@ class Fetched:
     def unclaimed(self) -> tuple[FetchedFile, ...]:
         """Files that were fetched and that the source does not read."""
         return tuple(f for f in self.files if f.owner != self.source)
+
+    def plain(self) -> dict[str, Any]:
+        """The account as plain values, for JSON."""
+        return {
+            "source": self.source,
+            "status": self.status,
+            "ok": self.ok,
+            "folder": str(self.folder),
+            "commit": self.commit,
+            "bytes": self.bytes,
+            "files": [asdict(f) for f in self.files],
+            "error": str(self.error) if self.error else None,
+            "instructions": self.instructions or None,
+        }
 
     def text(self) -> str:
         """The account in a few lines."""

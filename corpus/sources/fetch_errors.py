@@ -79,7 +79,7 @@ def explain(error: Exception, source: Source, data: Path, settings: Settings) ->
 def _explain_status(error: HfHubHTTPError, source: Source, hand: str) -> str:
     status = error.response.status_code
     page = f"{HOME}/{place(source.hub)}" if source.hub else source.address
-    token = "the token in HF_TOKEN" if get_token() else "no token (HF_TOKEN is not set)"
+    token = "your token" if get_token() else "no token (HF_TOKEN is not set)"
     if isinstance(error, GatedRepoError):
         found = f"the publisher asks for consent, and {token} was sent"
         way_out = f"accept the terms at {page}, set HF_TOKEN to a token of that account, and run it again"

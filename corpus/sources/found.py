@@ -13,7 +13,6 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,75 +84,82 @@ class Claims:
     """`sources.claim`, for many paths: the same answers, from an index.
 
     Patterns are ordered once by weight, so that the first one that matches decides. A path is only held against the patterns whose
-    last part can match its name: those with that very name, those with its ending, those with its first letter, and the few that
-    say none of these.
+    last part can match its name: those with that very name, and those whose first letter and ending, where they say one, are its own.
     """
 
     def __init__(self, sources: Iterable[Source]) -> None:
         self._literal: dict[str, list[_Pattern]] = {}
-        self._endings: dict[str, list[_Pattern]] = {}
-        self._initials: dict[str, list[_Pattern]] = {}
-        self._others: list[_Pattern] = []
+        self._wild: dict[tuple[str, str], list[_Pattern]] = {}
         self._candidates: dict[tuple[str | None, str, str], tuple[_Pattern, ...]] = {}
-        order = 0
-        for source in sources:
-            for files in source.files:
-                pattern = _Pattern(files, source, order)
-                order += 1
-                group, key = pattern.bucket
-                if group == "literal":
-                    self._literal.setdefault(key, []).append(pattern)
-                elif group == "ending":
-                    self._endings.setdefault(key, []).append(pattern)
-                elif group == "initial":
-                    self._initials.setdefault(key, []).append(pattern)
-                else:
-                    self._others.append(pattern)
+        patterns = [_Pattern(files, source) for source in sources for files in source.files]
+        patterns.sort(key=lambda p: p.weight, reverse=True)  # stable: among equals the earlier source stays first
+        for rank, pattern in enumerate(patterns):
+            pattern.rank = rank
+            if pattern.literal is not None:
+                self._literal.setdefault(pattern.literal, []).append(pattern)
+            else:
+                self._wild.setdefault((pattern.initial, pattern.ending), []).append(pattern)
 
     def owner(self, path: str) -> Source | None:
         """The source that the relative POSIX `path` belongs to, or None."""
         name = path.rpartition("/")[2]
-        ending = name[name.rfind(".") :] if "." in name else ""
-        key = (name if name in self._literal else None, ending, name[:1])
+        initial, ending = name[:1], _ending(name)
+        key = (name if name in self._literal else None, initial, ending)
         candidates = self._candidates.get(key)
         if candidates is None:
-            groups = (self._literal.get(name, []), self._endings.get(ending, []), self._initials.get(name[:1], []), self._others)
-            candidates = tuple(sorted((p for group in groups for p in group), key=lambda p: p.rank))
-            self._candidates[key] = candidates
-        return next((p.source for p in candidates if p.matches(path, name)), None)
+            found = set(self._literal.get(name, ()))
+            for each in ((initial, ending), (initial, ""), ("", ending), ("", "")):
+                found.update(self._wild.get(each, ()))
+            candidates = self._candidates[key] = tuple(sorted(found, key=lambda p: p.rank))
+        rooted = f"/{path}"
+        for pattern in candidates:
+            if pattern.matches(path, name, rooted):
+                return pattern.source
+        return None
+
+
+def _ending(name: str) -> str:
+    at = name.rfind(".")
+    return name[at:] if at >= 0 else ""
 
 
 class _Pattern:
-    """One glob of one source, prepared."""
+    """One glob of one source, with what can be said about a match at a glance.
 
-    def __init__(self, files: Files, source: Source, order: int) -> None:
+    Attributes:
+        literal: the last part, when it has no wildcard.
+        initial: the first letter that a name must have, or "".
+        ending: the ending, from its last full stop, that a name must have, or "".
+    """
+
+    def __init__(self, files: Files, source: Source) -> None:
         self.source = source
-        self.rank = (tuple(-w for w in files.weight), order)
+        self.weight = files.weight
+        self.rank = 0
         self._files = files
-        parts = files.glob.split("/")
-        self._last = parts[-1]
-        self._nested = len(parts) > 1
-        self._wild = bool(_WILD.search(self._last))
-        self._name = re.compile(fnmatch.translate(self._last))
-        self._prefix = _WILD.split(self._last, maxsplit=1)[0] if self._wild else ""
+        *folders, last = files.glob.split("/")
+        self._open = last == "**"  # matches a path that ends before it, too, so the name says nothing
+        wild = bool(_WILD.search(last))
+        self.literal = None if wild else last
+        # what stands before the first and after the last wildcard is literal, whether or not a bracket is closed
+        self._prefix = _WILD.split(last, maxsplit=1)[0]
+        self._suffix = re.split(r"[*?\[\]]", last)[-1] if wild else ""
+        self.initial = self._prefix[:1]
+        self.ending = _ending(self._suffix)
+        self._name = re.compile(fnmatch.translate(last))
+        self._nested = bool(folders)
+        self._folders = tuple(f"/{f}/" for f in folders if not _WILD.search(f))
 
-    @cached_property
-    def bucket(self) -> tuple[str, str]:
-        """Which names this pattern can match at all: literal, ending, initial, or any."""
-        if self._last == "**":  # also matches a path that ends before it
-            return "any", ""
-        if not self._wild:
-            return "literal", self._last
-        tail = re.split(r"[*?\]\[]", self._last)[-1]
-        if "." in tail:
-            return "ending", tail[tail.rfind(".") :]
-        return ("initial", self._prefix[0]) if self._prefix else ("any", "")
-
-    def matches(self, path: str, name: str) -> bool:
-        """The same as `Files.matches`."""
-        if self._last != "**" and not (name.startswith(self._prefix) and self._name.match(name)):
-            return False
-        return self._files.matches(path) if self._nested or self._last == "**" else True
+    def matches(self, path: str, name: str, rooted: str) -> bool:
+        """The same as `Files.matches`; `rooted` is the path with a slash before it."""
+        if not self._open:
+            if not (name.startswith(self._prefix) and name.endswith(self._suffix) and self._name.match(name)):
+                return False
+            if not self._nested:
+                return True
+            if any(folder not in rooted for folder in self._folders):
+                return False
+        return self._files.matches(path)
 
 
 def scan(data: Path, registry: Mapping[str, Source]) -> Scan:

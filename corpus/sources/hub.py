@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, get_session, hf_hub_url, hf_raise_for_status
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from corpus import __version__
@@ -129,8 +130,11 @@ def list_files(hub: Hub, revision: str, settings: Settings) -> tuple[str, list[R
     def ask() -> tuple[str, list[Remote]]:
         try:
             info: Any = api.repo_info(hub.repo, repo_type=hub.kind, revision=revision, timeout=settings.timeout, files_metadata=True)
-            files = [Remote(s.rfilename, s.size, _digest(s.lfs.sha256 if s.lfs else None, s.blob_id)) for s in info.siblings or ()]
-            sha = info.sha
+            sha, found = info.sha, info.siblings
+            if found is None:  # some mirrors leave the files out here
+                tree = api.list_repo_tree(hub.repo, repo_type=hub.kind, revision=sha, recursive=True)
+                found = [f for f in tree if isinstance(f, RepoFile)]
+            files = [Remote(f.rfilename, f.size, _digest(f.lfs.sha256 if f.lfs else None, f.blob_id)) for f in found]
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             if isinstance(e, HfHubHTTPError):
                 raise
