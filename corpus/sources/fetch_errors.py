@@ -87,8 +87,8 @@ def _explain_status(error: HfHubHTTPError, source: Source, hand: str) -> str:
         found = "there is no such revision"
         way_out = f"see {page}/tree/main for what there is, or leave --revision out"
     elif isinstance(error, RemoteEntryNotFoundError):
-        found = f"{error.response.url} is listed but not there"
-        way_out = f"run it again, or {hand}"
+        found = f"there is no {error.response.url}"
+        way_out = f"see {page}/tree/main for what there is, try another --revision, or {hand}"
     elif isinstance(error, DisabledRepoError):
         found = "the hub has closed this repository"
         way_out = f"see {page} for the reason, and {source.address} for another place"

@@ -44,6 +44,7 @@ PARTIAL = Path(".cache", "yuliao")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
+_WILD = re.compile(r"[*?\[]")
 _TRANSIENT_STATUS = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 60.0
 _BLOCK = 1 << 20
@@ -121,29 +122,42 @@ class Busy(Exception):
 def list_files(hub: Hub, revision: str, settings: Settings) -> tuple[str, list[Remote]]:
     """The commit that `revision` stands for, and the files in it, by path.
 
+    When `hub.files` are plain paths, only these are asked for: some repositories (C4's) hold a hundred thousand files.
+
     Raises:
         NotAHub: when the answer is not in the hub's protocol.
         HTTPError: as huggingface_hub and httpx raise it.
     """
+    if any(_WILD.search(f) for f in hub.files):
+        sha, files = _retry(partial(_ask, hub, revision, settings, complete=True), settings)
+    else:
+        sha, _ = _retry(partial(_ask, hub, revision, settings, complete=False), settings)
+        files = [_retry(partial(_describe, _url(hub, sha, path, settings), Remote(path), settings), settings)[1] for path in hub.files]
+    return sha, sorted(files, key=lambda f: f.path)
+
+
+def _ask(hub: Hub, revision: str, settings: Settings, *, complete: bool) -> tuple[str, list[Remote]]:
+    """The commit, and the files when the listing is to be `complete`."""
     api = HfApi(endpoint=settings.endpoint, library_name="yuliao", library_version=__version__)
+    more: dict[str, Any] = {"files_metadata": True} if complete else {"expand": ["sha"]}
+    try:
+        info: Any = api.repo_info(hub.repo, repo_type=hub.kind, revision=revision, timeout=settings.timeout, **more)
+        sha, found = info.sha, info.siblings
+        if complete and found is None:  # some mirrors leave the files out here
+            tree = api.list_repo_tree(hub.repo, repo_type=hub.kind, revision=sha, recursive=True)
+            found = [f for f in tree if isinstance(f, RepoFile)]
+        files = [Remote(f.rfilename, f.size, _digest(f.lfs.sha256 if f.lfs else None, f.blob_id)) for f in found or ()]
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        if isinstance(e, HfHubHTTPError):
+            raise
+        raise NotAHub(f"{settings.endpoint} does not answer like a Hugging Face hub ({type(e).__name__}: {str(e)[:200]})") from e
+    if not isinstance(sha, str) or not all(isinstance(f.path, str) for f in files):
+        raise NotAHub(f"{settings.endpoint} names no commit for {revision}")
+    return sha, files
 
-    def ask() -> tuple[str, list[Remote]]:
-        try:
-            info: Any = api.repo_info(hub.repo, repo_type=hub.kind, revision=revision, timeout=settings.timeout, files_metadata=True)
-            sha, found = info.sha, info.siblings
-            if found is None:  # some mirrors leave the files out here
-                tree = api.list_repo_tree(hub.repo, repo_type=hub.kind, revision=sha, recursive=True)
-                found = [f for f in tree if isinstance(f, RepoFile)]
-            files = [Remote(f.rfilename, f.size, _digest(f.lfs.sha256 if f.lfs else None, f.blob_id)) for f in found]
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
-            if isinstance(e, HfHubHTTPError):
-                raise
-            raise NotAHub(f"{settings.endpoint} does not answer like a Hugging Face hub ({type(e).__name__}: {str(e)[:200]})") from e
-        if not isinstance(sha, str) or not all(isinstance(f.path, str) for f in files):
-            raise NotAHub(f"{settings.endpoint} names no commit for {revision}")
-        return sha, sorted(files, key=lambda f: f.path)
 
-    return _retry(ask, settings)
+def _url(hub: Hub, commit: str, path: str, settings: Settings) -> str:
+    return hf_hub_url(hub.repo, path, repo_type=hub.kind, revision=commit, endpoint=settings.endpoint)
 
 
 def _digest(*candidates: str | None) -> str | None:
@@ -215,7 +229,7 @@ def download(
     target = folder / file.path
     if file.size is not None and file.digest is not None and same(target, file, on_bytes):
         return "present", file
-    url = hf_hub_url(hub.repo, file.path, repo_type=hub.kind, revision=commit, endpoint=settings.endpoint)
+    url = _url(hub, commit, file.path, settings)
     if file.size is None or file.digest is None:
         _, file = _retry(partial(_describe, url, file, settings), settings)
         if file.digest is not None and same(target, file, on_bytes):

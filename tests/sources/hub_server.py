@@ -48,6 +48,7 @@ class Request:
 
     method: str
     path: str
+    query: str
     headers: dict[str, str]
 
 
@@ -128,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         hub = self.server
         path = unquote(urlsplit(self.path).path)
-        hub.requests.append(Request(self.command, path, {k.lower(): v for k, v in self.headers.items()}))
+        hub.requests.append(Request(self.command, path, urlsplit(self.path).query, {k.lower(): v for k, v in self.headers.items()}))
         if hub.silent:
             hub.closing.wait(5)
             self.close_connection = True
@@ -192,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
             "likes": 0,
             "siblings": siblings,
         }
-        if repo.tree:
+        if repo.tree or "expand=sha" in self.path:
             del body["siblings"]
         self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
 

@@ -43,6 +43,7 @@ SOURCES = {
         source("toy", "toy_*.json", "train.parquet", hub=Hub("org/toy", ("*.json", "data/*.parquet"))),
         source("narrow", "narrow.json", hub=Hub("org/narrow")),
         source("gated", "gated.json", hub=Hub("org/gated")),
+        source("single", "single-0*.json", hub=Hub("org/single", ("en/single-00.json",))),
         source("paper", "paper.csv", hub=None, obtain="sign the form first"),
     )
 }
@@ -139,6 +140,17 @@ def test_a_listing_without_files_is_completed_by_the_tree(server: HubServer, tmp
         "toy/deep/toy_b.json": "git blob id",
         "toy/toy_a.json": "git blob id",
     }
+
+
+def test_plain_paths_are_fetched_without_a_listing(server: HubServer, tmp_path: Path) -> None:
+    server.repos["org/single"] = Repo({"en/single-00.json": SMALL, "en/single-01.json": SMALL}, lfs={"en/single-00.json"})
+    (result,) = run(server, tmp_path, "single")
+    assert [(f.path, f.how, f.checked) for f in result.files] == [("single/en/single-00.json", "downloaded", "sha256")]
+    assert [r.query for r in server.sent("GET", "/api/")] == ["expand=sha"]
+    (again,) = run(server, tmp_path, "single")
+    assert again.files[0].how == "present"
+    del server.repos["org/single"].files["en/single-00.json"]
+    assert "there is no" in failed(server, tmp_path, "single")
 
 
 def test_what_no_source_reads_is_named(server: HubServer, tmp_path: Path) -> None:
