@@ -115,6 +115,9 @@ class Fetched:
         ]
         return "\n".join(lines)
 
+    def __str__(self) -> str:
+        return self.text()
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -156,7 +156,7 @@ def test_plain_paths_are_fetched_without_a_listing(server: HubServer, tmp_path: 
 def test_what_no_source_reads_is_named(server: HubServer, tmp_path: Path) -> None:
     (result,) = run(server, tmp_path, "narrow")
     assert [f.path for f in result.unclaimed] == ["narrow/wide.json"]
-    assert "narrow/wide.json: claimed by no source" in result.text()
+    assert "narrow/wide.json: claimed by no source" in str(result)
 
 
 def test_bars_are_silent_without_a_terminal(server: HubServer, tmp_path: Path) -> None:
