@@ -22,7 +22,9 @@ def _recipe_option(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _data_option(f: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--data", type=click.Path(path_type=Path), help="Folder of upstream files. [default: the recipe's, or the embedded samples]")(f)
+    return click.option(
+        "--data", type=click.Path(path_type=Path), help="Folder of upstream files. [default: the recipe's, or the embedded samples]"
+    )(f)
 
 
 def _warehouse_option(f: Callable[..., Any]) -> Callable[..., Any]:

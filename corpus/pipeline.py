@@ -133,7 +133,7 @@ def _check_rejects(recipe: Recipe, parsed: Iterable[Partition]) -> None:
     totals: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     examples: dict[tuple[str, str], list[str]] = defaultdict(list)
     for partition in parsed:
-        for account in partition.stats.get("files", ()):
+        for account in partition.stats.get("accounts", ()):
             source = partition.stats["source"]
             for key in ((source, account["file"]), (source, "")):
                 totals[key].update({"records": account["records"], "rejects": account["rejects"]})
@@ -233,9 +233,7 @@ class Progress:
         """The stage has ended."""
 
 
-def build(
-    recipe: Recipe, data: Path, root: Path, executor: Executor, *, progress: Progress | None = None, verify: bool = False
-) -> Outcome:
+def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progress: Progress | None = None, verify: bool = False) -> Outcome:
     """Builds what is stale, checks all audits and makes the catalog.
 
     Args:
@@ -285,7 +283,13 @@ def build(
 
 
 def _run(
-    tasks: list[Task], warehouse: Warehouse, executor: Executor, progress: Progress, built: Counter[str], unchanged: Counter[str], verify: bool
+    tasks: list[Task],
+    warehouse: Warehouse,
+    executor: Executor,
+    progress: Progress,
+    built: Counter[str],
+    unchanged: Counter[str],
+    verify: bool,
 ) -> dict[str, Partition]:
     done: dict[str, Partition] = {}
     stale = []

@@ -147,7 +147,8 @@ class SplitSpec(_Model):
         kinds: which kinds of row; by default what suits the split's form.
         eval: share of the split's prompts that is held out as its eval part.
         shared: rows may be in other splits as well (tokenizer training text); all other splits exclude each other.
-        upstream: take the rows that the publisher marks so, and no others; without it only rows not marked validation or test.
+        upstream: take the rows that the publisher marks so, and no others; without it only rows not marked validation or test. What a
+            publisher marks as validation or test goes to the eval part, whatever `eval` says.
     """
 
     weight: Annotated[float, Field(gt=0)] = 1.0

@@ -31,7 +31,9 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
         return
     recipe = done.build.recipe
     if not done.changed:
-        _say(f"Nothing has changed: recipe {recipe} is up to date ({sum(done.unchanged.values()):,} partitions checked in {done.seconds:.1f} s).")
+        _say(
+            f"Nothing has changed: recipe {recipe} is up to date ({sum(done.unchanged.values()):,} partitions checked in {done.seconds:.1f} s)."
+        )
     else:
         _say(
             f"Built recipe {recipe} in {done.seconds:.1f} s: {sum(done.built.values()):,} partitions made, "
@@ -87,8 +89,12 @@ def _figures(done: Outcome, root: Path) -> dict[str, Any]:
         "reused": dict(done.unchanged),
         "totals": totals,
         "splits": rows("SELECT split, part, count(*) AS rows FROM assigned GROUP BY ALL ORDER BY split, part DESC"),
-        "rejects": rows(f"SELECT reason, {meaning.format('reject')}, count(*) AS count FROM rejects AS t GROUP BY reason ORDER BY count DESC, reason"),
-        "drops": rows(f"SELECT reason, {meaning.format('drop')}, count(*) AS count FROM dropped AS t GROUP BY reason ORDER BY count DESC, reason"),
+        "rejects": rows(
+            f"SELECT reason, {meaning.format('reject')}, count(*) AS count FROM rejects AS t GROUP BY reason ORDER BY count DESC, reason"
+        ),
+        "drops": rows(
+            f"SELECT reason, {meaning.format('drop')}, count(*) AS count FROM dropped AS t GROUP BY reason ORDER BY count DESC, reason"
+        ),
         "unclaimed": done.unclaimed,
         "example": next(iter(r["row_id"][:12] for r in rows("SELECT min(row_id) AS row_id FROM dropped") if r["row_id"]), None),
     }
@@ -138,8 +144,11 @@ def life(found: Life, *, as_json: bool) -> None:
         return
     _say(f"row       {row['row_id']}")
     _say(f"source    {row['source']}" + (f", {row['subset']}" if row["subset"] else "") + f"  ({row['license']})")
-    place = f", byte {row['offset']:,}" if row["offset"] is not None else ""
-    _say(f"upstream  {visible(row['file'])}, record {row['record']:,}{place}" + (f", marked {row['upstream_split']}" if row["upstream_split"] else ""))
+    place = f", byte {row['offset']:,}" if row["byte_offset"] is not None else ""
+    _say(
+        f"upstream  {visible(row['file'])}, record {row['record']:,}{place}"
+        + (f", marked {row['upstream_split']}" if row["upstream_split"] else "")
+    )
     if row["first_id"]:
         _say(f"repeats   {row['first_id']}")
     if row["recovered"]:
@@ -228,7 +237,10 @@ def audits(results: Iterable[Audit], *, as_json: bool) -> bool:
     if as_json:
         from corpus.console import as_json as encode
 
-        write(encode([{"audit": a.name, "about": a.about, "wrong": a.rows, "columns": a.columns, "examples": a.examples} for a in found]) + "\n")
+        write(
+            encode([{"audit": a.name, "about": a.about, "wrong": a.rows, "columns": a.columns, "examples": a.examples} for a in found])
+            + "\n"
+        )
         return failed
     table(("audit", "wrong rows", "what must hold"), [[a.name, a.rows, a.about] for a in found], right=("wrong rows",))
     for a in found:
@@ -250,7 +262,9 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
     if detailed:
         for r in rows:
             _say(f"{r['name']}: {r['about']}")
-            _say(f"  address    {r['address']}\n  licence    {r['license']}\n  languages  {', '.join(r['languages'])}\n  yields     {', '.join(r['kinds'])}")
+            _say(
+                f"  address    {r['address']}\n  licence    {r['license']}\n  languages  {', '.join(r['languages'])}\n  yields     {', '.join(r['kinds'])}"
+            )
             _say(f"  files      {', '.join(r['patterns'])}  (below --data, in {r['folder']}/)")
             if r["files"] is not None:
                 _say(f"  found      {r['files']:,} files, {r['bytes'] / 1e6:,.1f} MB")
@@ -269,7 +283,11 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
         for fault in scanned.faults:
             _say(f"{fault.path}: {fault.detail}")
         if scanned.unclaimed:
-            _say("belongs to no source: " + ", ".join(visible(f.path) for f in scanned.unclaimed[:20]) + (" …" if len(scanned.unclaimed) > 20 else ""))
+            _say(
+                "belongs to no source: "
+                + ", ".join(visible(f.path) for f in scanned.unclaimed[:20])
+                + (" …" if len(scanned.unclaimed) > 20 else "")
+            )
 
 
 def fetched(results: Iterable[Any]) -> bool:

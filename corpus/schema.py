@@ -88,8 +88,8 @@ ROWS = Table(
     (
         *_identity(place=True),
         Column("records", pa.list_(pa.int64()), "all records that this row is made of, where it is more than the one in record"),
-        Column("offset", pa.int64(), "where the record begins, in bytes of the decompressed file; null where a format has no bytes"),
-        Column("length", pa.int64(), "length of the record in bytes of the decompressed file"),
+        Column("byte_offset", pa.int64(), "where the record begins, in bytes of the decompressed file; null where a format has no bytes"),
+        Column("byte_length", pa.int64(), "length of the record in bytes of the decompressed file"),
         Column("first_id", pa.string(), "for a repeat or a further row of one record: the row_id of the first; else null"),
         *_CONTENT,
         Column("recovered", pa.string(), "how a damaged record was read after all; null for an undamaged one"),
@@ -104,8 +104,8 @@ REJECTS = Table(
         Column("source", pa.string(), "name of the source", False),
         Column("file", pa.string(), "upstream file, relative to the data folder", False),
         Column("record", pa.int64(), "0-based ordinal of the record in its file", False),
-        Column("offset", pa.int64(), "where the record begins, in bytes of the decompressed file"),
-        Column("length", pa.int64(), "length of the record in bytes"),
+        Column("byte_offset", pa.int64(), "where the record begins, in bytes of the decompressed file"),
+        Column("byte_length", pa.int64(), "length of the record in bytes"),
         Column("reason", pa.string(), "one of the documented reject reasons", False),
         Column("detail", pa.string(), "what exactly was found and expected", False),
         Column("raw", pa.binary(), "the record's first bytes, as they are in the file", False),
@@ -169,7 +169,7 @@ ASSIGNED = Table(
         Column("row_id", pa.string(), "the row", False),
         Column("source", pa.string(), "its source", False),
         Column("split", pa.string(), "the split", False),
-        Column("part", pa.string(), "train or eval", False),
+        Column("part", pa.string(), "train, eval or test", False),
     ),
 )
 

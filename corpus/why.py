@@ -71,7 +71,9 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
             full = life.row["row_id"]
             life.dropped = _one(db, "SELECT * FROM dropped WHERE row_id = ?", full)
             if life.dropped and life.dropped["kept_row_id"]:
-                life.kept_instead = _one(db, "SELECT row_id, source, file, record, kind, messages, text FROM rows WHERE row_id = ?", life.dropped["kept_row_id"])
+                life.kept_instead = _one(
+                    db, "SELECT row_id, source, file, record, kind, messages, text FROM rows WHERE row_id = ?", life.dropped["kept_row_id"]
+                )
             query = "SELECT row_id, source, kept FROM clusters WHERE cluster_id = (SELECT cluster_id FROM clusters WHERE row_id = ?) ORDER BY NOT kept, row_id"
             life.cluster = db.execute(query, [full]).fetchall()
             life.splits = db.execute("SELECT split, part, text FROM splits WHERE row_id = ? ORDER BY split", [full]).fetchall()
@@ -94,7 +96,7 @@ def _find(db: duckdb.DuckDBPyConnection, row_id: str) -> dict[str, Any]:
     columns = [d[0] for d in found.description or ()]
     rows = found.fetchall()
     if not rows:
-        raise WarehouseError(f"no row begins with {wanted}; `corpus sql \"SELECT row_id, source FROM rows LIMIT 10\"` shows some")
+        raise WarehouseError(f'no row begins with {wanted}; `corpus sql "SELECT row_id, source FROM rows LIMIT 10"` shows some')
     if len(rows) > 1:
         raise WarehouseError(f"{wanted} fits several rows: {', '.join(r[0] for r in rows)}; give more of it")
     return dict(zip(columns, rows[0], strict=True))
@@ -116,12 +118,12 @@ def _raw(build: Build, row: dict[str, Any]) -> tuple[str | None, str]:
     own = next((c for c in build.settings["sources"] if c["name"] == row["source"] and c["files"]), None)
     declared = {k: own[k] for k in ("files", "shape", "fields", "license", "about")} if own else None
     source = resolve(row["source"], declared)
-    if row["length"] is not None and row["file"] == outer:
+    if row["byte_length"] is not None and row["file"] == outer:
         with path.open("rb") as f:
             head = f.read(4)
             if head[:2] not in (b"\x1f\x8b", b"BZ", b"\xff\xfe", b"\xfe\xff") and head not in (b"\xfd7zX", b"\x28\xb5\x2f\xfd"):
-                f.seek(row["offset"])
-                return _decode(f.read(min(row["length"], RAW_BOUND))), ""
+                f.seek(row["byte_offset"])
+                return _decode(f.read(min(row["byte_length"], RAW_BOUND))), ""
     for opened in open_file(path, outer, source.format):
         if opened.name != row["file"]:
             for _ in opened.frames:

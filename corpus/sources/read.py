@@ -235,15 +235,15 @@ class _Pending:
                 "file": pa.repeat(pa.scalar(file, pa.string()), n),
                 "record": pa.array(self.records, pa.int64()),
                 "records": pa.array(self.groups, pa.list_(pa.int64())),
-                "offset": pa.array(self.offsets, pa.int64()),
-                "length": pa.array(self.lengths, pa.int64()),
+                "byte_offset": pa.array(self.offsets, pa.int64()),
+                "byte_length": pa.array(self.lengths, pa.int64()),
                 "first_id": pa.array(self.firsts, pa.string()),
                 "recovered": pa.array(self.notes, pa.string()),
             }
             rows = pa.record_batch([columns[c.name] for c in ROWS.columns], schema=ROWS.schema)
         rejects = [
             {
-                "source": source.name, "file": file, "record": r.record, "offset": r.offset, "length": r.length,
+                "source": source.name, "file": file, "record": r.record, "byte_offset": r.offset, "byte_length": r.length,
                 "reason": r.reason, "detail": r.detail, "raw": r.raw[:RAW_BOUND],
             }
             for r in self.rejects

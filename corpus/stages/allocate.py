@@ -37,7 +37,7 @@ def plan(context: Context, cleaned: list[Partition], deduped: Partition, deconta
             stage=NAME,
             key=context.folder,
             parts=parts(
-                NAME, VERSION, inputs={f"{p.stage}:{p.key}": p.fingerprint for p in inputs}, libs=("pyarrow", "duckdb"),
+                NAME, VERSION, writes=(ASSIGNED, ALLOCATION, DROPPED), inputs={f"{p.stage}:{p.key}": p.fingerprint for p in inputs}, libs=("pyarrow", "duckdb"),
                 splits=splits, seed=recipe.seed,
             ),
             run=run,
@@ -68,7 +68,16 @@ def run(task: Task, root: Path, report: Report) -> Partition:
         report(task.size, sum(e.rows for _, e in clean))
         files: list[FileEntry] = _assigned(db, root, folder, task.fingerprint[:8], [key for key, _ in clean])
         package = "corpus.stages"
-        files.append(save(db, sql.text(package, "allocate_ledger.sql"), root, f"dropped/{NAME}/{folder}.{task.fingerprint[:8]}.parquet", DROPPED, "dropped"))
+        files.append(
+            save(
+                db,
+                sql.text(package, "allocate_ledger.sql"),
+                root,
+                f"dropped/{NAME}/{folder}.{task.fingerprint[:8]}.parquet",
+                DROPPED,
+                "dropped",
+            )
+        )
         allocation = sql.text(package, "allocate_report.sql")
         files.append(save(db, allocation, root, f"allocate/{folder}/allocation.{task.fingerprint[:8]}.parquet", ALLOCATION, "allocation"))
     return task.done(files)
@@ -85,7 +94,9 @@ def _parameters(db: Any, recipe: Recipe, sources: tuple[str, ...]) -> None:
     db.execute("CREATE TABLE takes(split VARCHAR, kind VARCHAR, source VARCHAR)")
     db.execute("CREATE TABLE per_source(split VARCHAR, source VARCHAR, rows BIGINT)")
     for name, spec in recipe.splits.items():
-        db.execute("INSERT INTO splits VALUES (?, ?, ?, ?, ?, ?)", [name, spec.weight, spec.rows, spec.eval, spec.shared, list(spec.upstream)])
+        db.execute(
+            "INSERT INTO splits VALUES (?, ?, ?, ?, ?, ?)", [name, spec.weight, spec.rows, spec.eval, spec.shared, list(spec.upstream)]
+        )
         kinds = spec.kinds or (FORM_KINDS[SPLIT_FORMS[name]] if name != "test" else ("dialogue", "prompt"))
         for source in spec.sources or sources:
             for kind in kinds:
@@ -98,7 +109,7 @@ def _assigned(db: Any, root: Path, folder: str, print_: str, keys: list[str]) ->
     """One file per clean partition, empty ones included: that no row of a partition is in a split is a fact too."""
     query = "SELECT partition, row_id, source, split, part FROM assigned ORDER BY partition, split, row_id"
     files = []
-    pieces = _by_partition(db.execute(query).to_arrow_reader(100_000), len(keys))
+    pieces = _by_partition(db.sql(query).to_arrow_reader(100_000), len(keys))
     for key, tables in zip(keys, pieces, strict=True):
         with PartitionWriter(root, f"allocate/{folder}/{key}.{print_}.parquet", ASSIGNED.schema, f"assigned:{key}") as writer:
             if tables:

@@ -13,7 +13,7 @@ FROM {clean} AS c JOIN parts AS p ON c.filename = p.path ANTI JOIN (SELECT row_i
 
 -- Every split that could take a row.
 CREATE TEMP TABLE could AS
-SELECT a.row_id, a.source, a.prompt, a.partition, s.split, s.shared, s.weight
+SELECT a.row_id, a.source, a.prompt, a.partition, a.upstream, s.split, s.shared, s.weight
 FROM alive AS a
 JOIN takes AS t ON a.kind = t.kind AND a.source = t.source
 JOIN splits AS s ON t.split = s.split
@@ -30,13 +30,13 @@ FROM (
 GROUP BY prompt;
 
 CREATE TEMP TABLE offered AS
-SELECT c.row_id, c.source, c.prompt, c.partition, c.split, md5(c.row_id || c.split || $seed) AS ticket
+SELECT c.row_id, c.source, c.prompt, c.partition, c.upstream, c.split, md5(c.row_id || c.split || $seed) AS ticket
 FROM could AS c LEFT JOIN chosen AS x USING (prompt)
 WHERE c.shared OR c.split = x.split;
 
 -- Caps: the rows with the lowest tickets, first of each source, then of the split.
 CREATE TEMP TABLE given AS
-SELECT o.row_id, o.source, o.prompt, o.partition, o.split
+SELECT o.row_id, o.source, o.prompt, o.partition, o.upstream, o.split
 FROM (
     SELECT *, row_number() OVER (PARTITION BY split ORDER BY ticket, row_id) AS place
     FROM (
@@ -48,8 +48,14 @@ FROM (
 JOIN splits AS s ON o.split = s.split
 WHERE s.rows IS NULL OR o.place <= s.rows;
 
+-- What a publisher holds out is held out here as well.
 CREATE TEMP TABLE assigned AS
 SELECT
     g.partition, g.row_id, g.source, g.split,
-    CASE WHEN (md5_number_upper(g.prompt || 'eval' || g.split || $seed) // 2048)::DOUBLE / 9007199254740992.0 < s.eval THEN 'eval' ELSE 'train' END AS part
+    CASE
+        WHEN g.split = 'test' THEN 'test'
+        WHEN g.upstream <> 'train' THEN 'eval'
+        WHEN (md5_number_upper(g.prompt || 'eval' || g.split || $seed) // 2048)::DOUBLE / 9007199254740992.0 < s.eval THEN 'eval'
+        ELSE 'train'
+    END AS part
 FROM given AS g JOIN splits AS s ON g.split = s.split

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from corpus.recipe import Recipe
+from corpus.schema import Table
 from corpus.sources.base import Source
 from corpus.warehouse.inputs import InputIndex
 
@@ -45,6 +47,12 @@ def libraries(*names: str) -> dict[str, str]:
     return {name: version(name) for name in names}
 
 
-def parts(stage: str, number: int, *, inputs: Mapping[str, Any], libs: tuple[str, ...] = ("pyarrow",), **settings: Any) -> dict[str, Any]:
-    """The parts of a fingerprint: `inputs` are fingerprints or digests by name, `settings` the part of the recipe that matters."""
-    return {"stage": stage, "version": number, "libraries": libraries(*libs), "inputs": dict(inputs), **settings}
+def parts(
+    stage: str, number: int, *, inputs: Mapping[str, Any], writes: tuple[Table, ...], libs: tuple[str, ...] = ("pyarrow",), **settings: Any
+) -> dict[str, Any]:
+    """The parts of a fingerprint: `inputs` are fingerprints or digests by name, `settings` the part of the recipe that matters.
+
+    The schemas of the tables that a stage writes are among the parts, so that a changed contract can never meet old files.
+    """
+    schemas = {t.name: blake2b(str(t.schema).encode(), digest_size=8).hexdigest() for t in writes}
+    return {"stage": stage, "version": number, "libraries": libraries(*libs), "schemas": schemas, "inputs": dict(inputs), **settings}

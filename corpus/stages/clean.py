@@ -36,7 +36,7 @@ def plan(context: Context, inputs: list[tuple[Partition, FileEntry, str]]) -> li
         Task(
             stage=NAME,
             key=partition.key,
-            parts=parts(NAME, VERSION, inputs={partition.key: digest}, libs=("pyarrow", "polars"), clean=settings),
+            parts=parts(NAME, VERSION, writes=(CLEAN, DROPPED), inputs={partition.key: digest}, libs=("pyarrow", "polars"), clean=settings),
             run=run,
             inputs=(partition,),
             spec={"rows": entry, "clean": context.recipe.clean},
@@ -104,7 +104,10 @@ def clean(table: pa.Table, settings: Clean) -> Cleaned:
     reasons, details = _reasons(table, texts, chars, settings)
     keep = pc.is_null(pa.array(reasons, pa.string()))
     columns = {
-        **{name: _whole(table[name]) for name in ("row_id", "source", "subset", "license", "file", "record", "kind", "upstream_split", "meta")},
+        **{
+            name: _whole(table[name])
+            for name in ("row_id", "source", "subset", "license", "file", "record", "kind", "upstream_split", "meta")
+        },
         **texts.columns(),
         **_keys(table, texts),
         "chars": pa.array(chars.astype(np.int32)),
@@ -177,9 +180,7 @@ def _reasons(table: pa.Table, texts: _Texts, chars: np.ndarray, settings: Clean)
     n = table.num_rows
     kinds = np.array(table["kind"].to_pylist(), dtype=object)
     blank = {name: (texts.flat[name].str.strip_chars() == "").fill_null(True).to_numpy() for name in texts.flat}
-    spoken = {
-        name: np.bincount(texts.row_of[name], weights=~blank[name], minlength=n) > 0 for name in ("messages", "chosen", "rejected")
-    }
+    spoken = {name: np.bincount(texts.row_of[name], weights=~blank[name], minlength=n) > 0 for name in ("messages", "chosen", "rejected")}
     last_is_answer = np.zeros(n, dtype=bool)
     rows = texts.row_of["messages"]
     if len(rows):
@@ -210,9 +211,7 @@ def _keys(table: pa.Table, texts: _Texts) -> dict[str, pa.Array]:
     """row_key and prompt_key of every row: hashes of folded texts, with kinds, roles and boundaries."""
     n = table.num_rows
     folded = {name: fold(series) for name, series in texts.flat.items()}
-    marked = {
-        name: texts.roles[name].str.slice(0, 1) + "\x1f" + folded[name] + "\x1e" for name in ("messages", "chosen", "rejected")
-    }
+    marked = {name: texts.roles[name].str.slice(0, 1) + "\x1f" + folded[name] + "\x1e" for name in ("messages", "chosen", "rejected")}
     final = np.zeros(len(marked["messages"]), dtype=bool)
     rows = texts.row_of["messages"]
     if len(rows):

@@ -27,6 +27,7 @@ def plan(context: Context, cleaned: list[Partition], deduped: Partition) -> list
             parts=parts(
                 NAME,
                 VERSION,
+                writes=(DROPPED,),
                 inputs={p.key: p.fingerprint for p in [*cleaned, deduped]},
                 libs=("pyarrow", "duckdb"),
                 decontaminate=context.recipe.decontaminate.model_dump(mode="json"),
@@ -51,4 +52,6 @@ def run(task: Task, root: Path, report: Report) -> Partition:
         else:
             query = f"SELECT * FROM {sql.read(root, deduped.of('dropped'))} WHERE false"
         report(task.size, sum(f.rows for f in clean))
-        return task.done([save(db, query, root, f"dropped/{NAME}/{task.spec['folder']}.{task.fingerprint[:8]}.parquet", DROPPED, "dropped")])
+        return task.done(
+            [save(db, query, root, f"dropped/{NAME}/{task.spec['folder']}.{task.fingerprint[:8]}.parquet", DROPPED, "dropped")]
+        )

@@ -32,6 +32,7 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
             parts=parts(
                 NAME,
                 VERSION,
+                writes=(DROPPED, CLUSTERS, PAIRS),
                 inputs={p.key: p.fingerprint for p in cleaned},
                 libs=("pyarrow", "duckdb"),
                 dedup=context.recipe.dedup.model_dump(mode="json"),
@@ -79,6 +80,6 @@ def run(task: Task, root: Path, report: Report) -> Partition:
 def save(db: duckdb.DuckDBPyConnection, query: str, root: Path, relative: str, table: Table, name: str) -> FileEntry:
     """Commits the result of an ordered query as one file of schema `table`, in row groups of bounded size."""
     with PartitionWriter(root, relative, table.schema, name) as writer:
-        for batch in db.execute(query).to_arrow_reader(_ROWS_AT_ONCE):
+        for batch in db.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
             writer.write(pa.table(batch.columns, names=table.schema.names).cast(table.schema))
     return writer.committed

@@ -34,7 +34,7 @@ def plan(parsed: Mapping[str, list[Partition]]) -> list[Task]:
         Task(
             stage=NAME,
             key=source,
-            parts=parts(NAME, VERSION, inputs={p.key: p.fingerprint for p in partitions}, libs=("pyarrow", "duckdb")),
+            parts=parts(NAME, VERSION, writes=(ROWS,), inputs={p.key: p.fingerprint for p in partitions}, libs=("pyarrow", "duckdb")),
             run=run,
             inputs=tuple(partitions),
             size=sum(f.bytes for p in partitions for f in p.of("rows")),
@@ -84,7 +84,7 @@ def renumbered(path: Path, before: Mapping[str, int]) -> Iterator[pa.Table]:
         ids, firsts = table["row_id"].to_pylist(), table["first_id"].to_pylist()
         for at in touched:
             key = keys[at].as_py()
-            place = (table["file"][at].as_py(), table["record"][at].as_py(), table["offset"][at].as_py())
+            place = (table["file"][at].as_py(), table["record"][at].as_py(), table["byte_offset"][at].as_py())
             known, row = last.get(key, (None, 0))
             row = row + 1 if known == place else 0
             if known != place:

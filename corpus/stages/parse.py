@@ -109,6 +109,7 @@ def _task(context: Context, source: Source, key: str, files: list[tuple[Upstream
         parts=parts(
             NAME,
             VERSION,
+            writes=(ROWS, REJECTS),
             inputs=inputs,
             source={"name": source.name, "version": source.version, "license": source.license, "own": own},
             limits=asdict(bounds),
@@ -136,7 +137,7 @@ def run(task: Task, root: Path, report: Report) -> Partition:
                 rejected.add(batch.rejects)
                 report(batch.bytes, batch.rows.num_rows if batch.rows is not None else 0)
     files = [rows.committed, *rejected.entries]
-    return task.done(files, source=source.name, files=[asdict(a) for a in accounts])
+    return task.done(files, source=source.name, accounts=[asdict(a) for a in accounts])
 
 
 class _RejectWriter:

@@ -50,6 +50,7 @@ def plan(context: Context, cleaned: list[Partition], allocated: Partition) -> li
                 parts=parts(
                     NAME,
                     VERSION,
+                    writes=tuple(FORM_TABLES.values()),
                     inputs={partition.key: partition.fingerprint, "assigned": digest},
                     libs=("pyarrow", "polars"),
                     template={"name": template.name, "version": template.version},
@@ -74,7 +75,9 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     assigned = pq.read_table(root / task.spec["assigned"].path)
     places = sorted({(s, p) for s, p in zip(assigned["split"].to_pylist(), assigned["part"].to_pylist(), strict=True)})
     wanted = {
-        place: assigned.filter(pc.and_(pc.equal(assigned["split"], place[0]), pc.equal(assigned["part"], place[1])))["row_id"].combine_chunks()
+        place: assigned.filter(pc.and_(pc.equal(assigned["split"], place[0]), pc.equal(assigned["part"], place[1])))[
+            "row_id"
+        ].combine_chunks()
         for place in places
     }
     writers: dict[tuple[str, str], PartitionWriter] = {}
@@ -129,7 +132,10 @@ def _text(rows: pa.Table, template: Template) -> dict[str, Any]:
     title, text = _one(rows["title"]), _one(rows["text"])
     heading = pc.if_else(pc.is_null(title), "", pc.binary_join_element_wise(pc.fill_null(title, ""), "", "\n\n"))
     rendered, _ = render(template, _one(rows["messages"]))
-    return {"title": title, "text": pc.if_else(pc.is_null(text), rendered, pc.binary_join_element_wise(heading, pc.fill_null(text, ""), ""))}
+    return {
+        "title": title,
+        "text": pc.if_else(pc.is_null(text), rendered, pc.binary_join_element_wise(heading, pc.fill_null(text, ""), "")),
+    }
 
 
 def _concat(first: pa.ListArray, second: pa.ListArray) -> tuple[pa.ListArray, np.ndarray]:

@@ -32,7 +32,9 @@ def open_catalog(path: Path) -> duckdb.DuckDBPyConnection:
         WarehouseError: when there is none, or it cannot be read.
     """
     if not path.exists():
-        raise WarehouseError(f"warehouse {path.parent}: there is no catalog; run `corpus build`, or `corpus catalog` if partitions are there")
+        raise WarehouseError(
+            f"warehouse {path.parent}: there is no catalog; run `corpus build`, or `corpus catalog` if partitions are there"
+        )
     try:
         config = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
         return duckdb.connect(str(path), read_only=True, config=config)
@@ -55,7 +57,9 @@ def run(path: Path, *, recipe: str | None = None) -> Iterator[Audit]:
                 columns = tuple(d[0] for d in result.description or ())
                 wrong = result.fetchmany(1000)
             except duckdb.Error as e:
-                raise WarehouseError(f"audit {file.name.removesuffix('.sql')}: {e}; if the warehouse was moved, run `corpus catalog`") from e
+                raise WarehouseError(
+                    f"audit {file.name.removesuffix('.sql')}: {e}; if the warehouse was moved, run `corpus catalog`"
+                ) from e
             yield Audit(file.name.removesuffix(".sql"), about, len(wrong), columns, tuple(wrong[:_SHOWN]))
 
 
@@ -68,9 +72,12 @@ def check(path: Path) -> None:
     failed = [a for a in run(path) if a.rows]
     if failed:
         said = "\n".join(
-            f"{a.name}: {a.rows} rows are wrong. {a.about}\n    {', '.join(a.columns)}" + "".join(f"\n    {e}" for e in a.examples) for a in failed
+            f"{a.name}: {a.rows} rows are wrong. {a.about}\n    {', '.join(a.columns)}" + "".join(f"\n    {e}" for e in a.examples)
+            for a in failed
         )
-        raise AuditError(f"{said}\nthe warehouse contradicts itself: this is a defect of corpus, or its files were changed; `corpus build --verify` tells")
+        raise AuditError(
+            f"{said}\nthe warehouse contradicts itself: this is a defect of corpus, or its files were changed; `corpus build --verify` tells"
+        )
 
 
 def use(db: duckdb.DuckDBPyConnection, recipe: str) -> None:
@@ -83,5 +90,7 @@ def use(db: duckdb.DuckDBPyConnection, recipe: str) -> None:
 
     known = [s for (s,) in db.execute("SELECT DISTINCT table_schema FROM information_schema.tables").fetchall() if s != "main"]
     if recipe not in known:
-        raise WarehouseError(f"recipe {recipe!r} was never built in this warehouse{nearest(recipe, known)}; built are {', '.join(sorted(known))}")
+        raise WarehouseError(
+            f"recipe {recipe!r} was never built in this warehouse{nearest(recipe, known)}; built are {', '.join(sorted(known))}"
+        )
     db.execute('USE "' + recipe.replace('"', '""') + '"')

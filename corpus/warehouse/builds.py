@@ -168,7 +168,13 @@ class Warehouse:
             "sources": build.sources, "partitions": build.partitions, "version": build.version,
         }  # fmt: skip
         write_bytes(self.root / "builds" / f"{build.recipe}.json", json.dumps(body, ensure_ascii=False).encode())
-        line = {"recipe": build.recipe, "data": build.data, "finished": build.finished, "fingerprint": build.fingerprint, "version": build.version}
+        line = {
+            "recipe": build.recipe,
+            "data": build.data,
+            "finished": build.finished,
+            "fingerprint": build.fingerprint,
+            "version": build.version,
+        }
         history = [*self.history(), line]
         write_bytes(self.root / "builds.jsonl", "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in history).encode())
 

@@ -23,16 +23,14 @@ from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK
 from corpus.warehouse.manifest import FileEntry, Partition
 
-_TABLES: dict[str, Table] = {
-    t.name: t for t in (ROWS, REJECTS, CLEAN, DROPPED, CLUSTERS, PAIRS, ALLOCATION, ASSIGNED)
-}
+_TABLES: dict[str, Table] = {t.name: t for t in (ROWS, REJECTS, CLEAN, DROPPED, CLUSTERS, PAIRS, ALLOCATION, ASSIGNED)}
 
 _COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
     "splits": (
         "Every row of every split, with its text as a model sees it. The files themselves lie in splits/<recipe>/<split>/.",
         {
             "split": "tokenizer, pretrain, instruct, sft, rm, dpo, ppo or test",
-            "part": "train or eval",
+            "part": "train, eval or test",
             "text": "the row in the recipe's template (for a preference: prompt and chosen)",
             "kind": "document, dialogue, preference or prompt",
         },
@@ -151,7 +149,7 @@ def _small_tables(db: duckdb.DuckDBPyConnection, build: Build) -> None:
     )
     accounts: dict[tuple[str, str], list[Any]] = {}
     for p in build.made:
-        for a in p.stats.get("files", ()) if p.stage == "parse" else ():
+        for a in p.stats.get("accounts", ()) if p.stage == "parse" else ():
             counts = [a[k] for k in ("records", "row_records", "rows", "rejects", "recovered")]
             # A large file is read in several parts; its account is the sum of theirs.
             whole = accounts.setdefault((p.stats["source"], a["file"]), [a["container"], a["encoding"], 0, 0, 0, 0, 0])
@@ -159,8 +157,12 @@ def _small_tables(db: duckdb.DuckDBPyConnection, build: Build) -> None:
     _insert(db, "files", [[*key, *values] for key, values in accounts.items()])
     db.execute("CREATE TABLE source_list(source VARCHAR, about VARCHAR, address VARCHAR, license VARCHAR, priority INTEGER)")
     _insert(db, "source_list", [[n, s["about"], s["address"], s["license"], s["priority"]] for n, s in build.sources.items()])
-    db.execute("CREATE TABLE partitions(stage VARCHAR, key VARCHAR, fingerprint VARCHAR, table_name VARCHAR, path VARCHAR, rows BIGINT, bytes BIGINT, sha256 VARCHAR)")
-    _insert(db, "partitions", [[p.stage, p.key, p.fingerprint, f.table, f.path, f.rows, f.bytes, f.sha256] for p in build.made for f in p.files])
+    db.execute(
+        "CREATE TABLE partitions(stage VARCHAR, key VARCHAR, fingerprint VARCHAR, table_name VARCHAR, path VARCHAR, rows BIGINT, bytes BIGINT, sha256 VARCHAR)"
+    )
+    _insert(
+        db, "partitions", [[p.stage, p.key, p.fingerprint, f.table, f.path, f.rows, f.bytes, f.sha256] for p in build.made for f in p.files]
+    )
     db.execute("CREATE TABLE reasons(list VARCHAR, reason VARCHAR, meaning VARCHAR)")
     _insert(db, "reasons", [["reject", *r] for r in REJECT_REASONS.items()] + [["drop", *r] for r in DROP_REASONS.items()])
     db.execute("CREATE TABLE split_list(split VARCHAR, shared BOOLEAN)")
@@ -219,7 +221,9 @@ def _insert(db: duckdb.DuckDBPyConnection, table: str, rows: list[list[Any]]) ->
 
 def comment(db: duckdb.DuckDBPyConnection, name: str, about: str, columns: dict[str, str]) -> None:
     """Stores comments on a view or table and on those of its columns that `columns` knows."""
-    kind = db.execute("SELECT table_type FROM information_schema.tables WHERE table_name = ? AND table_schema = current_schema()", [name]).fetchone()
+    kind = db.execute(
+        "SELECT table_type FROM information_schema.tables WHERE table_name = ? AND table_schema = current_schema()", [name]
+    ).fetchone()
     word = "VIEW" if kind and kind[0] == "VIEW" else "TABLE"
     db.execute(f"COMMENT ON {word} {name} IS {_literal(about)}")
     have = db.execute("SELECT column_name FROM information_schema.columns WHERE table_name = ? AND table_schema = current_schema()", [name])

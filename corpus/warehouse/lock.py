@@ -30,7 +30,9 @@ def writer_lock(root: Path) -> Iterator[None]:
         except BlockingIOError as e:
             handle.seek(0)
             holder = handle.read(200).strip() or "another process"
-            raise LockedError(f"warehouse {root}: {holder} is building in it; wait for it to end, or choose another with --warehouse") from e
+            raise LockedError(
+                f"warehouse {root}: {holder} is building in it; wait for it to end, or choose another with --warehouse"
+            ) from e
         handle.seek(0)
         handle.truncate()
         handle.write(f"process {os.getpid()}")

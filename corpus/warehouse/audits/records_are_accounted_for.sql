@@ -1,8 +1,8 @@
 -- Every upstream record is in a row or rejected: counted by the framing, and again by the ordinals that rows and rejects name.
 WITH named AS (
-    SELECT source, file, unnest(coalesce(records, [record])) AS record, coalesce("offset", -1) AS place FROM rows
+    SELECT source, file, unnest(coalesce(records, [record])) AS record, coalesce(byte_offset, -1) AS place FROM rows
     UNION
-    SELECT source, file, record, coalesce("offset", -1) FROM rejects
+    SELECT source, file, record, coalesce(byte_offset, -1) FROM rejects
 ),
 counted AS (
     SELECT source, file, count(*) AS named FROM named GROUP BY source, file

@@ -1,0 +1,67 @@
+# The front door. `make help` lists the targets; variables go after them: make corpus DATA=path RECIPE=everything
+
+SHELL := /bin/sh
+RECIPE ?= sample
+WAREHOUSE ?= warehouse
+WORKERS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+DATA ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first Python that is new enough; PYTHON=… overrides it.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help corpus plan sources test test-all lint format bench clean
+
+help: ## List the targets
+	@echo "make corpus [DATA=path] [RECIPE=name] [WAREHOUSE=path] [WORKERS=n]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo "After make corpus, $(BIN)/corpus --help lists the verbs."
+
+$(VENV)/pip.stamp:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none was found; set PYTHON=/path/to/python" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/corpus.stamp: $(VENV)/pip.stamp pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (once) …" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/corpus.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+corpus: $(VENV)/corpus.stamp ## Build the warehouse: the embedded sample, or the files under DATA
+	@$(BIN)/corpus build --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' --workers '$(WORKERS)' $(if $(DATA),--data '$(DATA)')
+
+plan: $(VENV)/corpus.stamp ## Say what `make corpus` would rebuild, and why
+	@$(BIN)/corpus plan --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' $(if $(DATA),--data '$(DATA)')
+
+sources: $(VENV)/corpus.stamp ## List the supported data sets, and what of them is under DATA
+	@$(BIN)/corpus sources $(if $(DATA),--data '$(DATA)')
+
+test: $(VENV)/dev.stamp ## Run the tests
+	@$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: $(VENV)/dev.stamp ## Run all tests, the slow and huge ones too
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/dev.stamp ## Put the code into shape
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+bench: $(VENV)/dev.stamp ## Measure speed and memory beside the peers
+	@$(BIN)/python -m benchmarks
+
+clean: ## Remove the environment, the caches and what was built in warehouse/
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find warehouse -mindepth 1 ! -name README.md -delete 2>/dev/null || true
