@@ -109,6 +109,10 @@ def _article(record: Any, emit: Emit, /) -> None:
     emit.document(text_of(record, "text"), record.get("title"))
 
 
+_TITLE_BYTES = 255 + len("：".encode())
+"""MediaWiki's bound on a title, and the colon: a longer line is the first of a list."""
+
+
 @dataclass(frozen=True, slots=True)
 class Articles:
     """A framer over paragraphs: one whose first line ends in a full-width colon begins an article, of which that line is the title.
@@ -129,7 +133,7 @@ class Articles:
             for at, paragraph in enumerate(frame.values):
                 first, _, body = paragraph.partition("\n")
                 first = first.rstrip()
-                titled = first.endswith("：")
+                titled = first.endswith("：") and "。" not in first and len(first.encode()) <= _TITLE_BYTES
                 if article is not None and (titled or not article.titled or article.size > self.most):
                     article.close(out)
                     article = None

@@ -33,7 +33,9 @@ _ROW = re.compile(r"^[ \t]*+\|[-}].*+\n?", re.MULTILINE)
 _BRACKETS = re.compile(r"\[\[|\]\]")
 _LINK_DEPTH = 16
 """Links within links that are followed: captions of images hold links, hardly ever images. Bounds the copying of nested labels."""
-_NO_PROSE = re.compile(r"file|image|media|文件|檔案|档案|图像|圖像|图片|圖片|媒体|媒體|[kc]at[eé]gor\w*|категор\w*|分类|分類|カテゴリ", re.IGNORECASE)
+_NO_PROSE = re.compile(
+    r"file|image|media|文件|檔案|档案|图像|圖像|图片|圖片|媒体|媒體|[kc]at[eé]gor\w*|категор\w*|分类|分類|カテゴリ", re.IGNORECASE
+)
 """Namespaces of files and categories: in English and Chinese, and the name for category that most languages share."""
 _FILE = re.compile(r"\.(?:jpe?g|png|svg|gif|tiff?|webp|og[agv]|webm|pdf|djvu|xcf|mid)\Z", re.IGNORECASE)
 """Files of wikis whose name for that namespace is not known here."""
@@ -194,9 +196,9 @@ def _label(link: str) -> str:
     target, piped, label = link.partition("|")
     prefix, colon, _ = target.partition(":")
     prefix = prefix.strip()
-    if colon and prefix:
-        if _NO_PROSE.fullmatch(prefix) or _FILE.search(target.rstrip()) or (not piped and _LANGUAGE.fullmatch(prefix)):
-            return ""
+    elsewhere = _NO_PROSE.fullmatch(prefix) or _FILE.search(target.rstrip()) or (not piped and _LANGUAGE.fullmatch(prefix))
+    if colon and prefix and elsewhere:
+        return ""
     return label if label.strip() else target.strip().removeprefix(":")
 
 
