@@ -68,14 +68,17 @@ _ANSWER = re.compile(r"^答：", re.MULTILINE)
 
 
 def _asked(record: Any, emit: Emit, /) -> None:
-    """{text}: 问：…, and from a new line 答：…"""
+    """{text}: 问：…, and from a new line 答：…; a question alone is a prompt."""
     need(record, "text")
     text = text_of(record, "text", empty=False)
     if not text.startswith("问："):
         raise Reject("shape", f"the text begins with {text[:10]!r}, expected 问：")
     found = _ANSWER.search(text)
     if found is None:
-        raise Reject("shape", "no line begins with 答：")
+        if "答：" in text:
+            raise Reject("shape", "no line begins with 答：, though the text holds it")
+        emit.prompt([(USER, text[len("问：") :])], meta=rest(record, "text"))
+        return
     asked = text[len("问：") : found.start()].rstrip("\r\n")
     emit.dialogue([(USER, asked), (ASSISTANT, text[found.end() :])], meta=rest(record, "text"))
 
@@ -126,7 +129,7 @@ SOURCES: tuple[Source, ...] = (
         folder="mnbvc",
         files=(Files("mnbvc/MNBVC_qa*.jsonl"), Files("MNBVC_qa.jsonl")),
         parse=_asked,
-        kinds=(Kind.DIALOGUE,),
+        kinds=(Kind.DIALOGUE, Kind.PROMPT),
         languages=("zh",),
         obtain="put the file MNBVC_qa.jsonl, JSON lines of {text}, into mnbvc/",
     ),

@@ -109,6 +109,10 @@ def _article(record: Any, emit: Emit, /) -> None:
     emit.document(text_of(record, "text"), record.get("title"))
 
 
+_TITLE_BYTES = 255 + len("：".encode())
+"""MediaWiki's bound on a title, and the colon: a longer line is the first of a list."""
+
+
 @dataclass(frozen=True, slots=True)
 class Articles:
     """A framer over paragraphs: one whose first line ends in a full-width colon begins an article, of which that line is the title.
@@ -125,23 +129,22 @@ class Articles:
         """Frames of {title, text}; an article may begin in one frame and end in another. What precedes all titles has title None."""
         article: _Open | None = None
         for frame in frames:
-            out = Frame(rejects=frame.rejects, records=frame.records, bytes=frame.bytes, ordinals=[], offsets=[], lengths=[])
+            closed: list[_Open] = []
             for at, paragraph in enumerate(frame.values):
                 first, _, body = paragraph.partition("\n")
                 first = first.rstrip()
-                titled = first.endswith("：")
-                if article is not None and (titled or not article.titled or article.size > self.most):
-                    article.close(out)
+                titled = first.endswith("：") and "。" not in first and len(first.encode()) <= _TITLE_BYTES
+                if article is not None and (titled or article.title is None or article.size > self.most):
+                    closed.append(article)
                     article = None
                 if article is None:
                     article = _Open(first[:-1].strip() if titled else None)
-                    paragraph = body if titled else paragraph
-                article.add(paragraph, frame, at)
+                article.add(body if titled else paragraph, frame, at)
+            out = _frame(closed)
+            out.rejects, out.records, out.bytes = frame.rejects, frame.records, frame.bytes
             yield out
         if article is not None:
-            out = Frame(ordinals=[], offsets=[], lengths=[])
-            article.close(out)
-            yield out
+            yield _frame([article])
 
 
 class _Open:
@@ -149,39 +152,36 @@ class _Open:
 
     def __init__(self, title: str | None) -> None:
         self.title = title
-        self.titled = title is not None
         self.size = 0
         self.paragraphs: list[str] = []
         self.ordinals: list[int] = []
         self.notes: list[str] = []
-        self.start: int | None = None
-        self.end: int | None = None
+        self.span: tuple[int, int] | None = None
 
     def add(self, paragraph: str, frame: Frame, at: int) -> None:
         """Adds the paragraph that is number `at` of `frame`."""
         if paragraph:
             self.paragraphs.append(paragraph)
         self.size += len(paragraph)
-        self.ordinals += frame.groups.get(at) or [frame.ordinals[at]]
+        self.ordinals += frame.groups.get(at) or [int(frame.ordinals[at])]
         if at in frame.notes:
             self.notes.append(frame.notes[at])
         if frame.offsets is not None and frame.lengths is not None:
-            self.start = frame.offsets[at] if self.start is None else self.start
-            self.end = frame.offsets[at] + frame.lengths[at]
+            start = int(frame.offsets[at])
+            self.span = (self.span[0] if self.span else start, start + int(frame.lengths[at]))
 
-    def close(self, out: Frame) -> None:
-        """Appends the article to `out`."""
-        at = len(out.values)
-        out.values.append({"title": self.title, "text": "\n\n".join(self.paragraphs)})
-        out.ordinals = [*out.ordinals, self.ordinals[0]]
-        if self.start is None or self.end is None or out.offsets is None or out.lengths is None:
-            out.offsets = out.lengths = None
-        else:
-            out.offsets, out.lengths = [*out.offsets, self.start], [*out.lengths, self.end - self.start]
-        if len(self.ordinals) > 1:
-            out.groups[at] = self.ordinals
-        if self.notes:
-            out.notes[at] = "; ".join(dict.fromkeys(self.notes))
+
+def _frame(articles: list[_Open]) -> Frame:
+    spans = [a.span for a in articles if a.span is not None]
+    known = len(spans) == len(articles)
+    return Frame(
+        values=[{"title": a.title, "text": "\n\n".join(a.paragraphs)} for a in articles],
+        ordinals=[a.ordinals[0] for a in articles],
+        offsets=[start for start, _ in spans] if known else None,
+        lengths=[end - start for start, end in spans] if known else None,
+        groups={n: a.ordinals for n, a in enumerate(articles) if len(a.ordinals) > 1},
+        notes={n: "; ".join(dict.fromkeys(a.notes)) for n, a in enumerate(articles) if a.notes},
+    )
 
 
 SOURCES: tuple[Source, ...] = (

@@ -2,7 +2,8 @@
 
 Templates are not expanded and language variants (`-{zh-hans:…;zh-hant:…}-`) not chosen: both need knowledge of the wiki that a page
 alone does not have. Every step is one pass over the text with bounded look-back and without recursion, so a page of a million open
-brackets costs as much as any other of its size. Markup that is opened and never closed stays in the text: losing the rest of a page would be worse.
+brackets costs as much as any other of its size. Markup that is opened and never closed stays in the text: losing the rest of a page
+would be worse.
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ _ROW = re.compile(r"^[ \t]*+\|[-}].*+\n?", re.MULTILINE)
 _BRACKETS = re.compile(r"\[\[|\]\]")
 _LINK_DEPTH = 16
 """Links within links that are followed: captions of images hold links, hardly ever images. Bounds the copying of nested labels."""
-_NO_PROSE = frozenset(
-    ("file", "image", "media", "category", "文件", "檔案", "档案", "图像", "圖像", "图片", "圖片", "媒体", "媒體", "分类", "分類")
+_NO_PROSE = re.compile(
+    r"file|image|media|文件|檔案|档案|图像|圖像|图片|圖片|媒体|媒體|[kc]at[eé]gor\w*|категор\w*|分类|分類|カテゴリ", re.IGNORECASE
 )
-_LANGUAGE = re.compile(r"(?:[a-z]{2,3}|simple|be-x-old|cbk-zam|map-bms|roa-[a-z]+|zh-[a-z-]+)\Z")
+"""Namespaces of files and categories: in English and Chinese, and the name for category that most languages share."""
+_FILE = re.compile(r"\.(?:jpe?g|png|svg|gif|tiff?|webp|og[agv]|webm|pdf|djvu|xcf|mid)\Z", re.IGNORECASE)
+"""Files of wikis whose name for that namespace is not known here."""
+_LANGUAGE = re.compile(r"simple|[a-z]{2,3}(?:-[a-z-]+)?")
 _EXTERNAL = re.compile(r"\[(?:(?:https?:|ftp:)?//|mailto:)[^\s\[\]]*+[ \t]*+([^\[\]\n]*+)\]")
 
 _BREAK = re.compile(r"<br[ \t]*+/?[ \t]*+>\n?", re.IGNORECASE)
@@ -57,8 +61,8 @@ _BLANKS = re.compile(r"\n{3,}")
 def plain(wikitext: str) -> str:
     """The prose of a wiki page.
 
-    Removed: comments, references, galleries, templates, tables, links to files and categories (in English and Chinese), links to the same
-    page in other languages, bold and italic marks, HTML tags, indentation marks. Kept: the labels of links, headings as lines of their own,
+    Removed: comments, references, galleries, templates, tables, links to files and categories, links to the same page in other
+    languages, bold and italic marks, HTML tags, indentation marks. Kept: the labels of links, headings as lines of their own,
     list marks, `-{…}-`, formulas and code to the letter. Entities are decoded.
 
     Args:
@@ -192,7 +196,8 @@ def _label(link: str) -> str:
     target, piped, label = link.partition("|")
     prefix, colon, _ = target.partition(":")
     prefix = prefix.strip()
-    if colon and (prefix.lower() in _NO_PROSE or (not piped and _LANGUAGE.match(prefix))):
+    elsewhere = _NO_PROSE.fullmatch(prefix) or _FILE.search(target.rstrip()) or (not piped and _LANGUAGE.fullmatch(prefix))
+    if colon and prefix and elsewhere:
         return ""
     return label if label.strip() else target.strip().removeprefix(":")
 

@@ -25,6 +25,7 @@ from corpus.text.wikitext import plain
         ("[[文件:A.jpg|缩略图]][[Category:城市]][[分類:首都]][[:Category:城市]]", "Category:城市"),
         ("[[de:Berlin]][[zh-min-nan:Berlin]][[wikt:city|city]]", "city"),
         ("[[Re:Zero]]", "Re:Zero"),
+        ("[[Attāls:Ludza.JPG|175px|thumb|Ludza]][[Kategoreja:Mīsti]][[:File:A.jpg]]", "File:A.jpg"),
         ("see [https://example.org/a?b=1 the site] or [https://example.org]", "see the site or"),
         ("an array[0] and [[open", "an array[0] and [[open"),
         ("'''Bold''', ''italic'', '''''both''''', dogs' and ''''quoted'''", "Bold, italic, both, dogs' and 'quoted"),
@@ -68,8 +69,8 @@ It passes [[Leipzig]].
 @pytest.mark.parametrize(
     "unit",
     [
-        "{{", "}}", "{{a}}", "[[", "]]", "[[a|", "[[a]]", "<ref>", "<ref", "</ref>", "<!--", "-->", "<math>", "</math ", "{|\n", "\n|}", "\n",
-        "'", "=", "[http://a", "[http://a ", "&", "&#", "<", "<br", "<br ", ":", "\0", "__", "<nowiki>a</nowiki>", "-{", " ", "\n ",
+        "{{", "}}", "{{a}}", "[[", "]]", "[[a|", "[[a]]", "<ref>", "<ref", "</ref>", "<!--", "-->", "<math>", "</math ", "{|\n", "\n|}",
+        "\n", "'", "=", "[http://a", "[http://a ", "&", "&#", "<", "<br", "<br ", ":", "\0", "__", "<nowiki>a</nowiki>", "-{", " ", "\n ",
     ],
 )  # fmt: skip
 def test_hostile_pages_are_linear(unit: str) -> None:
