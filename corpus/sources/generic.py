@@ -184,7 +184,7 @@ def generic_source(
     )
 
 
-_SPLIT_WORDS = {"train", "test", "dev", "eval", "valid", "validation"}
+_SPLIT_WORDS = {"train", "training", "test", "testing", "dev", "eval", "evaluation", "valid", "validation"}
 
 
 def _check_name(name: str) -> None:
