@@ -15,7 +15,7 @@ No message is lost: an answer that none of these hold (alone under an answer tha
 everything below them; a tree that is not ready for export is `unreviewed` throughout.
 
 The hub's tables and the `messages` files have one message per record. :func:`fold_messages` puts the messages of a tree, which
-stand together, into one value before they are parsed.
+stand together, into one value before they are parsed; a file that is folded must be read by one reader, not in byte ranges.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _after_user(node: _Node, subset: str | None, about: dict[str, Any], emit: Em
             emit.preference(messages, [_message(good)], [_message(bad)], subset=subset, meta=meta, skip=skip)
     if not answers:
         emit.prompt(messages, subset=subset, meta={**about, "details": _details(path[-1:])}, skip=node.skip)
-    worse = {id(a) for a in ranked[1:]}
+    worse = {id(a) for a in ranked if a["rank"] > ranked[0]["rank"]}
     return [_Node(r, path, node.skip or _mark(r), node.best and id(r) not in worse) for r in _replies(node.message)]
 
 

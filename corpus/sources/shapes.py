@@ -67,18 +67,24 @@ def join_input(instruction: str, extra: str) -> str:
     return instruction.rstrip("\n") + "\n" + extra
 
 
-def alpaca(instruction: str = "instruction", extra: str | None = "input", output: str = "output", history: str | None = "history") -> Parse:
+def alpaca(
+    instruction: str = "instruction",
+    extra: str | None = "input",
+    output: str = "output",
+    history: str | None = "history",
+    system: str | None = None,
+) -> Parse:
     """Makes a parse function for instruction/input/output rows, under whichever field names.
 
-    `history` may be a list of [question, answer] pairs that come before. A row without an output field is a prompt; one whose output is
-    empty is still a dialogue, and the clean stage says why it is dropped.
+    `history` may be a list of [question, answer] pairs that come before, `system` a field with a system message. A row without an output
+    field is a prompt; one whose output is empty is still a dialogue, and the clean stage says why it is dropped.
     """
-    used = tuple(k for k in (instruction, extra, output, history) if k)
+    used = tuple(k for k in (instruction, extra, output, history, system) if k)
 
     def parse(record: Any, emit: Emit, /) -> None:
         need(record, instruction)
         user = join_input(text_of(record, instruction), text_of(record, extra) if extra else "")
-        messages: list[Message] = []
+        messages: list[Message] = opening(record, system)
         past = record.get(history) if history else None
         if past:
             if not isinstance(past, list):
@@ -126,15 +132,31 @@ def emit_conversation(messages: Sequence[Message], emit: Emit, **more: Any) -> N
         emit.prompt(messages, **more)
 
 
-def sharegpt(key: str = "conversations", role: str = "from", content: str = "value", *, clean: Callable[[str], str] | None = None) -> Parse:
-    """Makes a parse function for {conversations: [{from, value}]} rows; `clean` is applied to the assistant's texts."""
+def opening(record: Mapping[str, Any], system: str | None) -> list[Message]:
+    """The system message that a row keeps in a field of its own, as the beginning of its conversation."""
+    content = text_of(record, system) if system else ""
+    return [(SYSTEM, content)] if content.strip() else []
+
+
+def sharegpt(
+    key: str = "conversations",
+    role: str = "from",
+    content: str = "value",
+    *,
+    clean: Callable[[str], str] | None = None,
+    system: str | None = None,
+) -> Parse:
+    """Makes a parse function for {conversations: [{from, value}]} rows.
+
+    `clean` is applied to the assistant's texts; `system` may name a field with a system message.
+    """
 
     def parse(record: Any, emit: Emit, /) -> None:
         need(record, key)
-        messages = turns(record[key] or (), role, content)
+        messages = opening(record, system) + turns(record[key] or (), role, content)
         if clean is not None:
             messages = [(r, clean(c) if r == ASSISTANT else c) for r, c in messages]
-        emit_conversation(messages, emit, meta=rest(record, key))
+        emit_conversation(messages, emit, meta=rest(record, key, *((system,) if system else ())))
 
     return parse
 
