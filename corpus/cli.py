@@ -173,13 +173,17 @@ def sources(names: tuple[str, ...], data: Path | None, missing: bool, found: boo
 def fetch(names: tuple[str, ...], data: Path, revision: str | None) -> None:
     """Download sources from their hub into the layout that --data expects. Set HF_ENDPOINT to use a mirror."""
     from corpus import report
+    from corpus.console import ERR
     from corpus.sources import get, registry
+    from corpus.sources.fetch import bars
     from corpus.sources.fetch import fetch as run
 
     known = registry()
     for name in names:
         get(name, known)
-    if report.fetched(run(names, data, known, revision=revision)):
+    with bars(ERR) as progress:
+        results = run(names, data, known, revision=revision, progress=progress)
+    if report.fetched(results):
         sys.exit(2)
 
 

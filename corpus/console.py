@@ -90,7 +90,8 @@ def cell(value: Any) -> str:
 def visible(text: str) -> str:
     """Text with its control characters, but for line ends and tabs, shown as escapes."""
     return "".join(
-        c if c in "\n\t" or (c.isprintable() or c.isspace() and c not in "\r\v\f\x1c\x1d\x1e\x1f\x85") else f"\\x{ord(c):02x}" for c in text
+        c if c in "\n\t" or (c.isprintable() or (c.isspace() and c not in "\r\v\f\x1c\x1d\x1e\x1f\x85")) else f"\\x{ord(c):02x}"
+        for c in text
     )
 
 
@@ -103,7 +104,7 @@ def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
-def as_json(value: Any) -> str:
+def to_json(value: Any) -> str:
     """A value as JSON, readable."""
     return json.dumps(value, ensure_ascii=False, indent=2, default=_json)
 

@@ -2,9 +2,10 @@
 
     upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─dedup─▶ ─decontaminate─▶ ─allocate─▶ ─render─▶ splits
 
-:func:`steps` is that line: each stage plans tasks from what the stages before it made, and a task whose fingerprint is known and whose files are what the manifest
-says is not run again. :func:`plan` walks the line without running anything; :func:`build` walks it and runs what is stale, then checks the audits and
-makes the catalog. Everything a build writes goes through one commit protocol, so that a kill at any moment costs the task that was running.
+:func:`steps` is that line: each stage plans tasks from what the stages before it made, and a task whose fingerprint is known and
+whose files are what the manifest says is not run again. :func:`plan` walks the line without running anything; :func:`build` walks
+it and runs what is stale, then checks the audits and makes the catalog. Everything a build writes goes through one commit
+protocol, so that a kill at any moment costs the task that was running.
 """
 
 from __future__ import annotations
@@ -148,8 +149,8 @@ def _check_rejects(recipe: Recipe, parsed: Iterable[Partition]) -> None:
             bad.append(f"{what}: {n['rejects']:,} of {n['records']:,} records rejected ({reasons}){shown}")
     if bad:
         raise RejectLimitError(
-            "\n".join(bad)
-            + f"\nmore than limits.reject_share = {limits.reject_share:g} of a file may not be rejected: mend the file, leave the source out, or raise the limit"
+            "\n".join(bad) + f"\nmore than limits.reject_share = {limits.reject_share:g} of a file may not be rejected: "
+            "mend the file, leave the source out, or raise the limit"
         )
 
 

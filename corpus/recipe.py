@@ -6,6 +6,7 @@ A recipe is one YAML file. Everything in it has a default but `name` and `source
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -94,8 +95,6 @@ class SourceChoice(_Model):
             tokens = set(self.name.replace(".", "-").replace("_", "-").split("-"))
             if bad := tokens & _RESERVED:
                 raise ValueError(f"name {self.name!r} holds {sorted(bad)[0]!r}, from which loaders would guess a split; choose another")
-            import re
-
             if not re.match(_NAME, self.name):
                 raise ValueError(f"name {self.name!r} may only hold a-z, 0-9, '.', '_' and '-'")
         return self
@@ -304,7 +303,7 @@ def _explain(where: str, root: yaml.Node | None, error: Any) -> str:
 
 def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Recipe
-    inner = {"clean": Clean, "dedup": Dedup, "decontaminate": Decontaminate, "limits": RejectLimits}
+    inner: dict[str, type[BaseModel]] = {"clean": Clean, "dedup": Dedup, "decontaminate": Decontaminate, "limits": RejectLimits}
     if loc and loc[0] == "sources":
         model = SourceChoice
     elif loc and loc[0] == "splits":

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from corpus.console import OUT, as_csv, as_json, cell, table, visible, write
+from corpus.console import OUT, as_csv, table, to_json, visible, write
 from corpus.pipeline import Outcome, Plan
+from corpus.sources.fetch import Fetched
 from corpus.warehouse.audit import Audit
 from corpus.warehouse.query import Answer, Question, ask
 from corpus.why import Life
@@ -25,14 +26,13 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
     """The summary of a build."""
     figures = _figures(done, root)
     if as_json:
-        from corpus.console import as_json as encode
-
-        write(encode(figures) + "\n")
+        write(to_json(figures) + "\n")
         return
     recipe = done.build.recipe
     if not done.changed:
         _say(
-            f"Nothing has changed: recipe {recipe} is up to date ({sum(done.unchanged.values()):,} partitions checked in {done.seconds:.1f} s)."
+            f"Nothing has changed: recipe {recipe} is up to date "
+            f"({sum(done.unchanged.values()):,} partitions checked in {done.seconds:.1f} s)."
         )
     else:
         _say(
@@ -103,10 +103,8 @@ def _figures(done: Outcome, root: Path) -> dict[str, Any]:
 def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
     """What a build would do."""
     if as_json:
-        from corpus.console import as_json as encode
-
-        changes = [{"stage": c.stage, "key": c.key, "why": c.why, "certain": c.certain} for c in found.changes]
-        write(encode({"changes": changes, "unchanged": dict(found.unchanged), "unclaimed": found.unclaimed}) + "\n")
+        listed = [{"stage": c.stage, "key": c.key, "why": c.why, "certain": c.certain} for c in found.changes]
+        write(to_json({"changes": listed, "unchanged": dict(found.unchanged), "unclaimed": found.unclaimed}) + "\n")
         return
     if not found.changes:
         _say(f"Nothing would be rebuilt: all {sum(found.unchanged.values()):,} partitions are up to date.")
@@ -125,11 +123,11 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
     if any(not c.certain for c in found.changes):
         _say("\nPerhaps: what an earlier stage finds will decide.")
     _say()
-    listed = found.changes if everything else found.changes[:_LISTED]
-    for c in listed:
+    named = found.changes if everything else found.changes[:_LISTED]
+    for c in named:
         _say(f"{c.stage} {c.key}: {c.why}{'' if c.certain else ' (perhaps)'}")
-    if len(listed) < len(found.changes):
-        _say(f"… and {len(found.changes) - len(listed):,} more (--all)")
+    if len(named) < len(found.changes):
+        _say(f"… and {len(found.changes) - len(named):,} more (--all)")
 
 
 def life(found: Life, *, as_json: bool) -> None:
@@ -138,9 +136,7 @@ def life(found: Life, *, as_json: bool) -> None:
     if as_json:
         from dataclasses import asdict
 
-        from corpus.console import as_json as encode
-
-        write(encode(asdict(found)) + "\n")
+        write(to_json(asdict(found)) + "\n")
         return
     _say(f"row       {row['row_id']}")
     _say(f"source    {row['source']}" + (f", {row['subset']}" if row["subset"] else "") + f"  ({row['license']})")
@@ -206,7 +202,7 @@ def _excerpt(text: str, other: str, around: int = 60) -> str:
 def questions(known: Mapping[str, Question], how: str) -> None:
     """The ready questions."""
     if how == "json":
-        write(as_json([{"name": q.name, "about": q.about, "needs": q.needs} for q in known.values()]) + "\n")
+        write(to_json([{"name": q.name, "about": q.about, "needs": q.needs} for q in known.values()]) + "\n")
         return
     table(("query", "parameters", "what it answers"), [[q.name, " ".join(f"{n}=…" for n in q.needs), q.about] for q in known.values()])
 
@@ -216,7 +212,7 @@ def answer(found: Answer, how: str, most: int | None) -> None:
     if how == "csv":
         write(as_csv(found.columns, found.rows))
     elif how == "json":
-        write(as_json([dict(zip(found.columns, row, strict=True)) for row in found.rows]) + "\n")
+        write(to_json([dict(zip(found.columns, row, strict=True)) for row in found.rows]) + "\n")
     else:
         numeric = [c for i, c in enumerate(found.columns) if any(isinstance(r[i], (int, float)) for r in found.rows)]
         table(found.columns, [[_short(v) for v in row] for row in found.rows], right=numeric)
@@ -235,10 +231,8 @@ def audits(results: Iterable[Audit], *, as_json: bool) -> bool:
     found = list(results)
     failed = any(a.rows for a in found)
     if as_json:
-        from corpus.console import as_json as encode
-
         write(
-            encode([{"audit": a.name, "about": a.about, "wrong": a.rows, "columns": a.columns, "examples": a.examples} for a in found])
+            to_json([{"audit": a.name, "about": a.about, "wrong": a.rows, "columns": a.columns, "examples": a.examples} for a in found])
             + "\n"
         )
         return failed
@@ -253,17 +247,16 @@ def audits(results: Iterable[Audit], *, as_json: bool) -> bool:
 def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json: bool) -> None:
     """The list of sources."""
     if as_json:
-        from corpus.console import as_json as encode
-
         unclaimed = [f.path for f in scanned.unclaimed] if scanned else None
         faults = [{"path": f.path, "source": f.source, "reason": f.reason, "detail": f.detail} for f in scanned.faults] if scanned else None
-        write(encode({"sources": rows, "unclaimed": unclaimed, "faults": faults}) + "\n")
+        write(to_json({"sources": rows, "unclaimed": unclaimed, "faults": faults}) + "\n")
         return
     if detailed:
         for r in rows:
             _say(f"{r['name']}: {r['about']}")
             _say(
-                f"  address    {r['address']}\n  licence    {r['license']}\n  languages  {', '.join(r['languages'])}\n  yields     {', '.join(r['kinds'])}"
+                f"  address    {r['address']}\n  licence    {r['license']}\n"
+                f"  languages  {', '.join(r['languages'])}\n  yields     {', '.join(r['kinds'])}"
             )
             _say(f"  files      {', '.join(r['patterns'])}  (below --data, in {r['folder']}/)")
             if r["files"] is not None:
@@ -290,10 +283,10 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
             )
 
 
-def fetched(results: Iterable[Any]) -> bool:
-    """What was fetched; returns whether anything failed."""
+def fetched(results: Iterable[Fetched]) -> bool:
+    """What was fetched; returns whether anything is missing."""
     failed = False
-    for r in results:
-        failed |= bool(r.error)
-        _say(cell(str(r)).replace(r"\[", "["))
+    for result in results:
+        failed |= not result.ok
+        _say(visible(str(result)))
     return failed

@@ -1,7 +1,8 @@
 """The life of one row: where it comes from, what each rule changed, what dropped it or which splits hold it.
 
-Everything is told from the warehouse, except the record as it is in the upstream file, which is read there again; a file that is gone or has changed is said to
-be, and the rest is told all the same. What the rules did is found by applying them to the parsed row once more, one by one.
+Everything is told from the warehouse, except the record as it is in the upstream file, which is read there again; a file that is
+gone or has changed is said to be, and the rest is told all the same. What the rules did is found by applying them to the parsed
+row once more, one by one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from corpus.sources.framing import open_file
 from corpus.text.rules import rules
 from corpus.warehouse.audit import open_catalog, use
 from corpus.warehouse.builds import Build, Warehouse
-from corpus.warehouse.catalog import _rows  # the same files that the view `rows` shows
 
 _LEAST_PREFIX = 6
 
@@ -74,7 +74,10 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
                 life.kept_instead = _one(
                     db, "SELECT row_id, source, file, record, kind, messages, text FROM rows WHERE row_id = ?", life.dropped["kept_row_id"]
                 )
-            query = "SELECT row_id, source, kept FROM clusters WHERE cluster_id = (SELECT cluster_id FROM clusters WHERE row_id = ?) ORDER BY NOT kept, row_id"
+            query = (
+                "SELECT row_id, source, kept FROM clusters WHERE cluster_id = (SELECT cluster_id FROM clusters WHERE row_id = ?) "
+                "ORDER BY NOT kept, row_id"
+            )
             life.cluster = db.execute(query, [full]).fetchall()
             life.splits = db.execute("SELECT split, part, text FROM splits WHERE row_id = ? ORDER BY split", [full]).fetchall()
         except duckdb.IOException as e:

@@ -54,7 +54,7 @@ class LocalExecutor:
     def _drive(
         self, pool: ProcessPoolExecutor, tasks: list[Task], root: Path, report: Report, progress: Queue[tuple[int, int]]
     ) -> Iterator[Partition]:
-        waiting = list(reversed(sorted(tasks, key=lambda t: -t.size)))  # large ones first, so that the last worker is not left alone
+        waiting = sorted(tasks, key=lambda t: t.size)  # taken from the end: large ones first, so that the last worker is not left alone
         running: dict[Future[Partition], Task] = {}
         while waiting or running:
             while waiting and len(running) < 2 * self._workers:

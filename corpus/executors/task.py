@@ -1,8 +1,8 @@
 """The seam between the pipeline and whatever runs it.
 
 A :class:`Task` is plain data: it can be pickled, sent to another process or machine, and run there by `Task.run` against the same
-warehouse folder. An executor only schedules tasks; it knows nothing of what they do, and where or in which order they run cannot change a byte of what
-they write.
+warehouse folder. An executor only schedules tasks; it knows nothing of what they do, and where or in which order they run cannot
+change a byte of what they write.
 """
 
 from __future__ import annotations

@@ -134,7 +134,8 @@ class Source:
     """A data set that Yuliao reads in its publisher's own format.
 
     Attributes:
-        name: lower case, digits and hyphens, without the words train, test, dev, eval and validation (loaders guess splits from file names).
+        name: lower case, digits, dots and hyphens, without the words train, test, dev, eval and validation (loaders guess splits
+            from file names).
         about: one line in English: what it is.
         address: where the publisher describes or hands it out.
         license: the terms as the publisher states them.

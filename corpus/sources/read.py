@@ -1,12 +1,12 @@
 """One upstream file → Arrow batches of rows and rejects, each row with its identity.
 
-This is where framing, a source's parse function and row identity meet. It is streaming: a batch is handed on as soon as it holds `batch_bytes`
-of upstream bytes, and where batches are cut depends on the file alone, never on timing or the number of workers.
+This is where framing, a source's parse function and row identity meet. It is streaming: a batch is handed on as soon as it holds
+`batch_bytes` of upstream bytes, and where batches are cut depends on the file alone, never on timing or the number of workers.
 
-**Row identity.** `key = blake2b-128(source, canonical record)`, where the canonical record is its JSON with sorted keys and no spaces, so that
-key order, escapes, indentation and container do not matter. The first row of the first occurrence has `row_id = key`; occurrence n, or row m of a
-record that makes several, has `blake2b-128(key, n, m)`. Occurrences are counted within a partition here (:class:`Occurrences`) and across the partitions
-of a source by the identify stage.
+**Row identity.** `key = blake2b-128(source, canonical record)`, where the canonical record is its JSON with sorted keys and no
+spaces, so that key order, escapes, indentation and container do not matter. The first row of the first occurrence has `row_id =
+key`; occurrence n, or row m of a record that makes several, has `blake2b-128(key, n, m)`. Occurrences are counted within a
+partition here (:class:`Occurrences`) and across the partitions of a source by the identify stage.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from corpus.sources.framing import Limits, Opened, Part, open_file
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 _DATA_FAULTS = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
 BATCH_BYTES = 16 << 20
-"""Upstream bytes per batch, which becomes one row group. Large enough for zstd and vectorised rules, small enough for 100 MB of working set."""
+"""Upstream bytes per batch, which becomes one row group. Large enough for zstd and vectorised rules, small enough for 100 MB of
+working set."""
 
 
 def record_key(source: str, record: Any) -> bytes:

@@ -194,8 +194,8 @@ def common_prefix(a: Sequence[Message], b: Sequence[Message]) -> int:
 def preference(prompt: str = "prompt", chosen: str = "chosen", rejected: str = "rejected") -> Parse:
     """Makes a parse function for rows of a prompt (a string or messages), a chosen and a rejected answer.
 
-    Answers that repeat the prompt's messages (the hub's `chosen`/`rejected` of full conversations) are cut at what they share. Equal answers make
-    a row that the clean stage drops as a tie.
+    Answers that repeat the prompt's messages (the hub's `chosen`/`rejected` of full conversations) are cut at what they share.
+    Equal answers make a row that the clean stage drops as a tie.
     """
 
     def parse(record: Any, emit: Emit, /) -> None:

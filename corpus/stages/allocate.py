@@ -1,7 +1,7 @@
 """allocate: every row that is left goes to a split, or to the ledger with the reason why not.
 
-The SQL beside this file explains how a split is chosen. Writes one `assigned` file per clean partition (so that rendering a partition depends on its own
-assignment alone), the `allocation` table (asked, available, got) and the ledger.
+The SQL beside this file explains how a split is chosen. Writes one `assigned` file per clean partition (so that rendering a
+partition depends on its own assignment alone), the `allocation` table (asked, available, got) and the ledger.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def plan(context: Context, cleaned: list[Partition], deduped: Partition, deconta
             stage=NAME,
             key=context.folder,
             parts=parts(
-                NAME, VERSION, writes=(ASSIGNED, ALLOCATION, DROPPED), inputs={f"{p.stage}:{p.key}": p.fingerprint for p in inputs}, libs=("pyarrow", "duckdb"),
+                NAME, VERSION, writes=(ASSIGNED, ALLOCATION, DROPPED),
+                inputs={f"{p.stage}:{p.key}": p.fingerprint for p in inputs}, libs=("pyarrow", "duckdb"),
                 splits=splits, seed=recipe.seed,
             ),
             run=run,

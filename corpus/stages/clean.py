@@ -1,7 +1,7 @@
 """clean: `parsed` → `clean` and the first entries of the ledger.
 
-Applies the recipe's text rules to every text of a row, drops what the publisher's own marks exclude and what has nothing left to teach, and computes
-the keys by which later stages find equal rows and equal prompts.
+Applies the recipe's text rules to every text of a row, drops what the publisher's own marks exclude and what has nothing left to
+teach, and computes the keys by which later stages find equal rows and equal prompts.
 """
 
 from __future__ import annotations

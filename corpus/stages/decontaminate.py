@@ -1,6 +1,7 @@
 """decontaminate: training rows that would teach the answers of an evaluation.
 
-A training row goes when its prompt, folded, is the prompt of a row that its publisher marks as validation or test, whichever source that is in.
+A training row goes when its prompt, folded, is the prompt of a row that its publisher marks as validation or test, whichever
+source that is in.
 """
 
 from __future__ import annotations

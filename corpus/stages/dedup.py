@@ -1,7 +1,8 @@
 """dedup: which clean rows say the same, and which of them is kept.
 
-Looks at the narrow columns of all clean partitions at once (in DuckDB, spilling to disk) and writes the ledger of what was dropped, the clusters and the
-compared pairs. Exact duplicates only: rows whose folded texts are equal, across all sources of the recipe.
+Looks at the narrow columns of all clean partitions at once (in DuckDB, spilling to disk) and writes the ledger of what was
+dropped, the clusters and the compared pairs. Exact duplicates only: rows whose folded texts are equal, across all sources of the
+recipe.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """identify: makes row identities unique across the partitions of a source.
 
-The parse stage counts repeats of a record within its partition, because partitions are parsed independently. Where the same record occurs in several
-partitions (the same file under two names, a re-packaged set), this stage numbers the later ones on and writes those partitions anew; all others stay as
-they are. Sources of one partition have nothing to do here.
+The parse stage counts repeats of a record within its partition, because partitions are parsed independently. Where the same
+record occurs in several partitions (the same file under two names, a re-packaged set), this stage numbers the later ones on and
+writes those partitions anew; all others stay as they are. Sources of one partition have nothing to do here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """render: clean rows and their assignment → the files of the splits.
 
-One task per clean partition writes that partition's rows of every split, in the form of the split: `splits/<recipe>/<split>/<part>-<source>-….parquet`,
-a layout from which `datasets.load_dataset("parquet", data_dir=…)` finds train and eval by itself.
+One task per clean partition writes that partition's rows of every split, in the form of the split:
+`splits/<recipe>/<split>/<part>-<source>-….parquet`, a layout from which `datasets.load_dataset("parquet", data_dir=…)` finds
+train and eval by itself.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ def controls(texts: pl.Series) -> pl.Series:
 def trim(texts: pl.Series) -> pl.Series:
     """Removes blank lines at the beginning and white space at the end.
 
-    One or two leading blanks (hh-rlhf answers start with one) go as well; a deeper indentation of the first line stays, because it may be code.
+    One or two leading blanks (hh-rlhf answers start with one) go as well; a deeper indentation of the first line stays, because
+    it may be code.
     """
     return (
         texts.str.replace(r"\A(?:[ \t\u3000\u00a0]*\n)+", "")

@@ -36,7 +36,10 @@ def open_catalog(path: Path) -> duckdb.DuckDBPyConnection:
             f"warehouse {path.parent}: there is no catalog; run `corpus build`, or `corpus catalog` if partitions are there"
         )
     try:
-        config = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
         return duckdb.connect(str(path), read_only=True, config=config)
     except duckdb.Error as e:
         raise WarehouseError(f"catalog {path}: {e}; `corpus catalog` makes it again") from e
@@ -76,7 +79,8 @@ def check(path: Path) -> None:
             for a in failed
         )
         raise AuditError(
-            f"{said}\nthe warehouse contradicts itself: this is a defect of corpus, or its files were changed; `corpus build --verify` tells"
+            f"{said}\nthe warehouse contradicts itself: this is a defect of corpus, or its files were changed; "
+            "`corpus build --verify` tells"
         )
 
 

@@ -1,8 +1,9 @@
 """The catalog: `corpus.duckdb`, views with comments over the committed partitions, and a few small tables.
 
-It holds nothing that the parquet files and manifests do not, and is made anew after every change: in a temporary file that replaces the old one, so that a
-reader sees either the one or the other. Every recipe has a schema of its own; the views in `main` are those of the recipe that was built last. Paths in the
-views are absolute, so that the catalog opens from any folder; after moving a warehouse, make it again.
+It holds nothing that the parquet files and manifests do not, and is made anew after every change: in a temporary file that
+replaces the old one, so that a reader sees either the one or the other. Every recipe has a schema of its own; the views in `main`
+are those of the recipe that was built last. Paths in the views are absolute, so that the catalog opens from any folder; after
+moving a warehouse, make it again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ import duckdb
 
 from corpus.errors import WarehouseError
 from corpus.schema import (
-    ALLOCATION, ASSIGNED, CLEAN, CLUSTERS, DROP_REASONS, DROPPED, PAIRS, REJECT_REASONS, REJECTS, ROWS, Column, Table,
+    ALLOCATION,
+    ASSIGNED,
+    CLEAN,
+    CLUSTERS,
+    DROP_REASONS,
+    DROPPED,
+    PAIRS,
+    REJECT_REASONS,
+    REJECTS,
+    ROWS,
+    Column,
+    Table,
 )  # fmt: skip
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK
@@ -25,64 +37,11 @@ from corpus.warehouse.manifest import FileEntry, Partition
 
 _TABLES: dict[str, Table] = {t.name: t for t in (ROWS, REJECTS, CLEAN, DROPPED, CLUSTERS, PAIRS, ALLOCATION, ASSIGNED)}
 
-_COMMENTS: dict[str, tuple[str, dict[str, str]]] = {
-    "splits": (
-        "Every row of every split, with its text as a model sees it. The files themselves lie in splits/<recipe>/<split>/.",
-        {
-            "split": "tokenizer, pretrain, instruct, sft, rm, dpo, ppo or test",
-            "part": "train, eval or test",
-            "text": "the row in the recipe's template (for a preference: prompt and chosen)",
-            "kind": "document, dialogue, preference or prompt",
-        },
-    ),
-    "lineage": (
-        "The life of every row in one line: where it comes from and what became of it.",
-        {
-            "fate": "kept or dropped",
-            "stage": "the stage that dropped it",
-            "reason": "why it was dropped",
-            "kept_row_id": "for a duplicate or a leak: the row that was kept instead",
-            "splits": "the splits that hold it",
-            "changed_by": "cleaning rules that changed it",
-            "recovered": "how a damaged record was read after all",
-            "kind": "document, dialogue, preference or prompt",
-        },
-    ),
-    "sources": (
-        "What each source gave and what became of it.",
-        {
-            "about": "what it is", "address": "where its publisher describes it", "priority": "lower numbers win among equal rows",
-            "files": "upstream files", "records": "upstream records", "rows": "rows made of them", "rejects": "records that could not become a row",
-            "dropped": "rows that no split holds", "kept": "rows in a split", "languages": "ISO codes",
-        },
-    ),
-    "files": (
-        "The account of every upstream file: its records are in rows or rejected.",
-        {
-            "container": "what was found in it", "encoding": "the encoding that was found", "records": "records as the framing counted them",
-            "row_records": "records that are in rows", "rows": "rows made of them", "rejects": "rejected records",
-            "recovered": "damaged records that were read after all",
-        },
-    ),
-    "builds": (
-        "History of complete builds, the newest last.",
-        {
-            "recipe": "the recipe", "data": "the data folder", "finished": "when, in UTC", "fingerprint": "equal for equal warehouses",
-            "version": "version of corpus",
-        },
-    ),
-    "partitions": (
-        "Every partition of the build: the stage that made it, from what, and its files.",
-        {
-            "stage": "the stage", "key": "which partition", "fingerprint": "hash of everything that can change its bytes", "table_name": "table",
-            "path": "file below the warehouse", "rows": "rows in it", "bytes": "its size", "sha256": "its hash",
-        },
-    ),
-    "reasons": (
-        "What the reasons of rejects and drops mean.",
-        {"list": "reject or drop", "reason": "the reason", "meaning": "what it means"},
-    ),
-}  # fmt: skip
+_SPLIT_COMMENTS = {
+    "split": "tokenizer, pretrain, instruct, sft, rm, dpo, ppo or test",
+    "part": "train, eval or test",
+    "text": "the row in the recipe's template (for a preference: prompt and chosen)",
+}
 
 
 def make(warehouse: Warehouse, *newest: Build) -> None:
@@ -119,20 +78,23 @@ def _schema(db: duckdb.DuckDBPyConnection, warehouse: Warehouse, build: Build, s
         for file in partition.files:
             files[file.table.partition(":")[0]].append(file)
     files["rows"] = _rows(build.made)
+    db.execute(_sql("tables.sql"))
     _small_tables(db, build)
     for table in _TABLES.values():
-        name = {"rows": "rows"}.get(table.name, table.name)
-        hidden = name in ("clean", "assigned")
-        db.execute(f"CREATE VIEW {name} AS SELECT * FROM {_read(warehouse, files[table.name], table)}")
-        comment(db, name, table.comment + (" (Intermediate.)" if hidden else ""), {c.name: c.comment for c in table.columns})
+        db.execute(f"CREATE VIEW {table.name} AS SELECT * FROM {_read(warehouse, files[table.name], table)}")
+        comment(db, table.name, table.comment, {c.name: c.comment for c in table.columns})
+    known = {c.name: c.comment for t in (ROWS, DROPPED) for c in t.columns}
     _splits(db, warehouse, build)
-    for path in sorted(resources.files("corpus.warehouse").joinpath("views").iterdir(), key=lambda p: p.name):
-        if path.name.endswith(".sql"):
-            db.execute(path.read_text(encoding="utf-8"))
-    shared = {c.name: c.comment for t in (ROWS, DROPPED, ALLOCATION) for c in t.columns}
-    for name, (about, columns) in _COMMENTS.items():
-        if name != "builds":
-            comment(db, name, about, {**shared, **columns})
+    about = "Every row of every split, with its text as a model sees it. The files themselves lie in splits/<recipe>/<split>/."
+    comment(db, "splits", about, {**known, **_SPLIT_COMMENTS})
+    for view in ("lineage", "sources"):
+        db.execute(_sql(f"{view}.sql"))
+    for name in ("lineage", "sources", "files", "source_list", "split_list"):
+        comment(db, name, None, known)
+
+
+def _sql(name: str) -> str:
+    return resources.files("corpus.warehouse").joinpath("views", name).read_text(encoding="utf-8")
 
 
 def _rows(made: Iterable[Partition]) -> list[FileEntry]:
@@ -143,10 +105,6 @@ def _rows(made: Iterable[Partition]) -> list[FileEntry]:
 
 
 def _small_tables(db: duckdb.DuckDBPyConnection, build: Build) -> None:
-    db.execute(
-        "CREATE TABLE files(source VARCHAR, file VARCHAR, container VARCHAR, encoding VARCHAR, records BIGINT, row_records BIGINT, rows BIGINT, "
-        "rejects BIGINT, recovered BIGINT)"
-    )
     accounts: dict[tuple[str, str], list[Any]] = {}
     for p in build.made:
         for a in p.stats.get("accounts", ()) if p.stage == "parse" else ():
@@ -155,25 +113,18 @@ def _small_tables(db: duckdb.DuckDBPyConnection, build: Build) -> None:
             whole = accounts.setdefault((p.stats["source"], a["file"]), [a["container"], a["encoding"], 0, 0, 0, 0, 0])
             whole[2:] = [x + y for x, y in zip(whole[2:], counts, strict=True)]
     _insert(db, "files", [[*key, *values] for key, values in accounts.items()])
-    db.execute("CREATE TABLE source_list(source VARCHAR, about VARCHAR, address VARCHAR, license VARCHAR, priority INTEGER)")
     _insert(db, "source_list", [[n, s["about"], s["address"], s["license"], s["priority"]] for n, s in build.sources.items()])
-    db.execute(
-        "CREATE TABLE partitions(stage VARCHAR, key VARCHAR, fingerprint VARCHAR, table_name VARCHAR, path VARCHAR, rows BIGINT, bytes BIGINT, sha256 VARCHAR)"
-    )
     _insert(
         db, "partitions", [[p.stage, p.key, p.fingerprint, f.table, f.path, f.rows, f.bytes, f.sha256] for p in build.made for f in p.files]
     )
-    db.execute("CREATE TABLE reasons(list VARCHAR, reason VARCHAR, meaning VARCHAR)")
     _insert(db, "reasons", [["reject", *r] for r in REJECT_REASONS.items()] + [["drop", *r] for r in DROP_REASONS.items()])
-    db.execute("CREATE TABLE split_list(split VARCHAR, shared BOOLEAN)")
     _insert(db, "split_list", [[name, spec["shared"]] for name, spec in build.settings["splits"].items()])
 
 
 def _builds(db: duckdb.DuckDBPyConnection, history: list[dict[str, Any]], schema: str) -> None:
     db.execute(f"USE {schema}")
-    db.execute("CREATE TABLE builds(recipe VARCHAR, data VARCHAR, finished VARCHAR, fingerprint VARCHAR, version VARCHAR)")
+    db.execute(_sql("builds.sql"))
     _insert(db, "builds", [[h.get(k) for k in ("recipe", "data", "finished", "fingerprint", "version")] for h in history])
-    comment(db, "builds", *_COMMENTS["builds"])
 
 
 def _splits(db: duckdb.DuckDBPyConnection, warehouse: Warehouse, build: Build) -> None:
@@ -219,15 +170,14 @@ def _insert(db: duckdb.DuckDBPyConnection, table: str, rows: list[list[Any]]) ->
         db.unregister("incoming")
 
 
-def comment(db: duckdb.DuckDBPyConnection, name: str, about: str, columns: dict[str, str]) -> None:
-    """Stores comments on a view or table and on those of its columns that `columns` knows."""
-    kind = db.execute(
-        "SELECT table_type FROM information_schema.tables WHERE table_name = ? AND table_schema = current_schema()", [name]
-    ).fetchone()
-    word = "VIEW" if kind and kind[0] == "VIEW" else "TABLE"
-    db.execute(f"COMMENT ON {word} {name} IS {_literal(about)}")
-    have = db.execute("SELECT column_name FROM information_schema.columns WHERE table_name = ? AND table_schema = current_schema()", [name])
-    for (column,) in have.fetchall():
+def comment(db: duckdb.DuckDBPyConnection, name: str, about: str | None, columns: dict[str, str]) -> None:
+    """Stores a comment on a view or table, and on those of its columns that have none yet and that `columns` knows."""
+    where = "WHERE table_name = ? AND table_schema = current_schema()"
+    kind = db.execute(f"SELECT table_type FROM information_schema.tables {where}", [name]).fetchone()
+    if about is not None:
+        db.execute(f"COMMENT ON {'VIEW' if kind and kind[0] == 'VIEW' else 'TABLE'} {name} IS {_literal(about)}")
+    query = "SELECT column_name FROM duckdb_columns() WHERE table_name = ? AND schema_name = current_schema() AND comment IS NULL"
+    for (column,) in db.execute(query, [name]).fetchall():
         if column in columns:
             db.execute(f"COMMENT ON COLUMN {name}.{_identifier(column)} IS {_literal(columns[column])}")
 

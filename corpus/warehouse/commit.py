@@ -1,4 +1,5 @@
-"""How a file gets into the warehouse: temporary file → fsync → rename → fsync of the folder. The manifest line that makes it count comes after.
+"""How a file gets into the warehouse: temporary file → fsync → rename → fsync of the folder. The manifest line that makes it
+count comes after.
 
 A crash at any point leaves either the old state or an orphan that nothing refers to; orphans are overwritten or swept by the next build.
 """

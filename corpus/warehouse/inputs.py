@@ -1,7 +1,8 @@
 """The index of upstream files: a digest for each, and where a large one can be cut.
 
-A file's identity is its content, so that touching or renaming it changes nothing that does not depend on its name. Reading 100 GB again to find that
-nothing has changed would take minutes; size, times and inode are remembered, and a file is read again only when one of them differs.
+A file's identity is its content, so that touching or renaming it changes nothing that does not depend on its name. Reading 100 GB
+again to find that nothing has changed would take minutes; size, times and inode are remembered, and a file is read again only
+when one of them differs.
 """
 
 from __future__ import annotations

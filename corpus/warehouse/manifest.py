@@ -1,10 +1,11 @@
 """Manifests: which partitions exist, what they were made from, and what their files must hash to.
 
-One JSON lines file per stage, appended to by the one writer; a line counts when its checksum is right, so a torn last line is nothing. The last
-line for a (key, fingerprint) wins. Readers trust manifests only: a file without a line does not exist.
+One JSON lines file per stage, appended to by the one writer; a line counts when its checksum is right, so a torn last line is
+nothing. The last line for a (key, fingerprint) wins. Readers trust manifests only: a file without a line does not exist.
 
-A **fingerprint** is a hash of everything that can change a partition's bytes: the stage's version, the part of the recipe that matters to it, what it reads, and
-the versions of the libraries that write it. The parts are kept in the line, so that `corpus plan` can say what changed.
+A **fingerprint** is a hash of everything that can change a partition's bytes: the stage's version, the part of the recipe that
+matters to it, what it reads, and the versions of the libraries that write it. The parts are kept in the line, so that `corpus
+plan` can say what changed.
 """
 
 from __future__ import annotations

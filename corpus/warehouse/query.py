@@ -1,6 +1,7 @@
 """Queries: SQL of the user's, or one of the ready questions in `queries/`, against the catalog.
 
-A ready question is a file: its first comment says what it answers, and `$name` in it is a parameter, given as NAME=VALUE and bound, never pasted.
+A ready question is a file: its first comment says what it answers, and `$name` in it is a parameter, given as NAME=VALUE and
+bound, never pasted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Every source against a small file in its publisher's exact format.
 
-`golden/<source>/data/…` is a data folder as `--data` expects it, `golden/<source>/expected.jsonl` what comes out: one line per row and per reject, in
-order. After looking at every line of the difference, write expectations anew with `python -m tests.sources.test_golden SOURCE…`.
+`golden/<source>/data/…` is a data folder as `--data` expects it, `golden/<source>/expected.jsonl` what comes out: one line per
+row and per reject, in order. After looking at every line of the difference, write expectations anew with `python -m
+tests.sources.test_golden SOURCE…`.
 """
 
 from __future__ import annotations
