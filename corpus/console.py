@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,7 +18,9 @@ from rich.table import Table
 from corpus import pipeline
 from corpus.executors.task import Report, Task
 
-OUT = Console(highlight=False, soft_wrap=True)
+_PIPED = 160  # columns when the output is no terminal: rich's own 80 would fold every table
+
+OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -81,9 +81,8 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
     choices, own = _choices(recipe, known)
     sources = {name: resolve(name, own.get(name)) for name in choices}
     found = scan(data, sources)
-    # What should be a file and is not (a folder, a dead link) goes the same way, and becomes a reject with the reason.
-    names = [(name, f.path) for name, each in found.files.items() for f in each] + [(f.source, f.path) for f in found.faults if f.source]
-    files = tuple(UpstreamFile(sources[source], name, data / name) for source, name in names)
+    files = tuple(UpstreamFile(sources[name], f.path, data / f.path) for name, each in found.files.items() for f in each)
+    files += tuple(UpstreamFile(sources[f.source], f.path, data / f.path, (f.reason, f.detail)) for f in found.faults if f.source)
     if not files:
         raise DataError(
             f"{data}: no file there belongs to a source of recipe {recipe.name!r}; "

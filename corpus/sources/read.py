@@ -254,6 +254,16 @@ class _Pending:
         return Batch(rows, rejects, taken, stats)
 
 
+def faulty(source: Source, name: str, reason: str, detail: str) -> tuple[FileStats, dict[str, Any]]:
+    """The account and the reject of something that is no readable file: one record, rejected."""
+    stats = FileStats(name, "none", None, records=1, rejects=1, reasons={reason: 1}, examples=[f"record 0: {reason}: {detail}"])
+    reject = {
+        "source": source.name, "file": name, "record": 0, "byte_offset": None, "byte_length": None,
+        "reason": reason, "detail": detail, "raw": b"",
+    }  # fmt: skip
+    return stats, reject
+
+
 def rejects_table(rejects: list[dict[str, Any]]) -> pa.Table:
     """Rejects as a table of schema REJECTS."""
     return pa.Table.from_pylist(rejects, schema=REJECTS.schema)

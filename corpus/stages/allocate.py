@@ -84,19 +84,25 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     return task.done(files)
 
 
+_ASKING = ("ppo", "dpo")
+"""Splits whose rows must end where the assistant is to speak: TRL generates from them, or renders them with its chat template."""
+
 _NO_ROWS = (
-    "(SELECT NULL::VARCHAR AS row_id, NULL::VARCHAR AS source, NULL::VARCHAR AS kind, NULL::BLOB AS prompt_key, "
+    "(SELECT NULL::VARCHAR AS row_id, NULL::VARCHAR AS source, NULL::VARCHAR AS kind, NULL::BOOLEAN AS asks, NULL::BLOB AS prompt_key, "
     "NULL::VARCHAR AS upstream_split, NULL::VARCHAR AS filename WHERE false)"
 )
 
 
 def _parameters(db: Any, recipe: Recipe, sources: tuple[str, ...]) -> None:
-    db.execute("CREATE TABLE splits(split VARCHAR, weight DOUBLE, rows BIGINT, eval DOUBLE, shared BOOLEAN, upstream VARCHAR[])")
+    db.execute(
+        "CREATE TABLE splits(split VARCHAR, weight DOUBLE, rows BIGINT, eval DOUBLE, shared BOOLEAN, upstream VARCHAR[], asks BOOLEAN)"
+    )
     db.execute("CREATE TABLE takes(split VARCHAR, kind VARCHAR, source VARCHAR)")
     db.execute("CREATE TABLE per_source(split VARCHAR, source VARCHAR, rows BIGINT)")
     for name, spec in recipe.splits.items():
         db.execute(
-            "INSERT INTO splits VALUES (?, ?, ?, ?, ?, ?)", [name, spec.weight, spec.rows, spec.eval, spec.shared, list(spec.upstream)]
+            "INSERT INTO splits VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [name, spec.weight, spec.rows, spec.eval, spec.shared, list(spec.upstream), name in _ASKING],
         )
         kinds = spec.kinds or (FORM_KINDS[SPLIT_FORMS[name]] if name != "test" else ("dialogue", "prompt"))
         for source in spec.sources or sources:

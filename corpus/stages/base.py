@@ -17,11 +17,16 @@ from corpus.warehouse.inputs import InputIndex
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFile:
-    """A file of the data folder that belongs to a source of the recipe."""
+    """A file of the data folder that belongs to a source of the recipe.
+
+    `fault` is (reason, detail) for what should be a file and is not: a folder, a link out of the data folder. It is never opened,
+    and becomes a reject with that reason.
+    """
 
     source: Source
     name: str
     path: Path
+    fault: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ def clean(table: pa.Table, settings: Clean) -> Cleaned:
         },
         **texts.columns(),
         **_keys(table, texts),
+        "asks": pa.array(texts.asks()),
         "chars": pa.array(chars.astype(np.int32)),
         "changed_by": _changed_by(masks, n),
     }
@@ -162,6 +163,20 @@ class _Texts:
         for name, texts in self.flat.items():
             np.add.at(total, self.row_of[name], texts.str.len_chars().fill_null(0).to_numpy())
         return total
+
+    def asks(self) -> np.ndarray:
+        """For each row, whether its messages, without a final answer, end with a user's turn."""
+        users = (self.roles["messages"] == "user").to_numpy()
+        answers = (self.roles["messages"] == "assistant").to_numpy()
+        rows = self.row_of["messages"]
+        lengths = np.bincount(rows, minlength=self._rows)
+        last = np.cumsum(lengths) - 1
+        out = np.zeros(self._rows, dtype=bool)
+        some = lengths > 0
+        out[some] = users[last[some]]
+        pairs = lengths > 1
+        out[pairs] |= answers[last[pairs]] & users[last[pairs] - 1]
+        return out
 
     def columns(self) -> dict[str, pa.Array]:
         """The texts as columns of schema CLEAN."""

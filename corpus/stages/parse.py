@@ -19,7 +19,7 @@ from corpus.schema import REJECTS, ROWS
 from corpus.sources import resolve
 from corpus.sources.base import Source
 from corpus.sources.framing import Limits, Part
-from corpus.sources.read import FileStats, Occurrences, read_file, rejects_table
+from corpus.sources.read import FileStats, Occurrences, faulty, read_file, rejects_table
 from corpus.stages.base import Context, UpstreamFile, parts
 from corpus.warehouse.commit import PartitionWriter, write_table
 from corpus.warehouse.inputs import Input
@@ -38,7 +38,7 @@ def plan(context: Context) -> list[Task]:
     """One task per partition of every source, in the order of sources and content."""
     by_source: dict[str, list[tuple[UpstreamFile, Input]]] = defaultdict(list)
     for file in context.files:
-        by_source[file.source.name].append((file, context.index.look(file.path)))
+        by_source[file.source.name].append((file, Input("", 0) if file.fault else context.index.look(file.path)))
     tasks = []
     for name in sorted(by_source):
         # By content, then by name for copies: file names must not decide which of two equal records comes first.
@@ -100,7 +100,7 @@ def _is_json_lines(path: Path) -> bool:
 def _task(context: Context, source: Source, key: str, files: list[tuple[UpstreamFile, Input, Part | None]]) -> Task:
     limits = context.recipe.limits
     bounds = Limits(limits.record_mb << 20, limits.archive_gb << 30, limits.archive_members)
-    inputs = {f.name: [i.digest, *(asdict(p).values() if p else ())] for f, i, p in files}
+    inputs = {f.name: [i.digest, *(f.fault or ()), *(asdict(p).values() if p else ())] for f, i, p in files}
     own = context.own.get(source.name)
     size = sum(((p.end if p.end is not None else i.bytes) - p.start) if p else i.bytes for _, i, p in files)
     return Task(
@@ -115,7 +115,7 @@ def _task(context: Context, source: Source, key: str, files: list[tuple[Upstream
             limits=asdict(bounds),
         ),
         run=run,
-        spec={"source": source.name, "own": own, "files": [(f.name, f.path, p) for f, _, p in files], "limits": bounds},
+        spec={"source": source.name, "own": own, "files": [(f.name, f.path, p, f.fault) for f, _, p in files], "limits": bounds},
         size=size,
     )
 
@@ -130,7 +130,12 @@ def run(task: Task, root: Path, report: Report) -> Partition:
         PartitionWriter(root, f"parsed/{stem}", ROWS.schema, "rows") as rows,
         _RejectWriter(root, f"rejects/{stem}") as rejected,
     ):
-        for name, path, part in task.spec["files"]:
+        for name, path, part, fault in task.spec["files"]:
+            if fault:
+                account, reject = faulty(source, name, *fault)
+                accounts.append(account)
+                rejected.add([reject])
+                continue
             for batch in read_file(source, path, name, seen, part=part, limits=task.spec["limits"], on_file=accounts.append):
                 if batch.rows is not None:
                     rows.write(batch.rows)
