@@ -22,8 +22,8 @@ wikiextractor       `<doc id= url= title=>` blocks or JSON lines: dict of id, ur
 A source may also bring a framer of its own: a function of frames to frames, which folds or splits the records of the format that its
 attribute `base` names ("records" if it has none).
 
-Offsets and lengths count bytes of the decompressed file as it is in UTF-8: UTF-16 and UTF-32 are transcoded first, and so is GB18030 where the container is
-a JSON document or XML. Lines, JSON lines and CSV are read in GB18030 as they are.
+Offsets and lengths count bytes of the decompressed file as it is in UTF-8: UTF-16 and UTF-32 are transcoded first, and so is GB18030
+where the container is a JSON document or XML. Lines, JSON lines and CSV are read in GB18030 as they are.
 """
 
 from __future__ import annotations

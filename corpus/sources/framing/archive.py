@@ -1,8 +1,8 @@
 """Archives: the regular files in a tar or zip archive, one after the other, never written to disk under a name from the archive.
 
 Skipped, because they hold no data: folders, and what macOS adds (`__MACOSX/…`, `._name`, `.DS_Store`). Everything else that is no plain
-file inside the archive's folder (links, devices, absolute names, names with `..`) is one reject. Random access, which zip and parquet need, is had for members of
-archives through an anonymous temporary file.
+file inside the archive's folder (links, devices, absolute names, names with `..`) is one reject. Random access, which zip and parquet
+need, is had for members of archives through an anonymous temporary file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Info(tarfile.TarInfo):
         info = super().frombuf(buf, encoding, errors)
         if info.type in (*tarfile.GNU_TYPES, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE) and info.size > _MOST_HEADER:
             raise Fault("unsafe_archive", f"an extension header of {info.size} bytes")
-        return cast("_Info", info)
+        return info
 
 
 def is_tar(head: bytes) -> bool:
@@ -61,7 +61,7 @@ def tar_members(blocks: Blocks, limits: Limits) -> Iterator[Member]:
     try:
         with tarfile.open(fileobj=reader, mode="r|", tarinfo=_Info, bufsize=1 << 16, errorlevel=1) as tar:
             while (info := tar.next()) is not None:
-                tar.members.clear()  # tarfile remembers every header
+                tar.members.clear()  # type: ignore[attr-defined]  # tarfile remembers every header
                 fault = budget.member()
                 if fault is not None:
                     yield Member("", None, fault)

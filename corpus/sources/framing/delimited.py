@@ -1,7 +1,7 @@
 """CSV and TSV: the standard library's reader, watched over record by record.
 
-The reader is run in strict mode over the lines of a block, so that it says where quoting goes wrong instead of running on to the next quote, thousands of records
-later. Positions come from counting the lines that each record took.
+The reader is run in strict mode over the lines of a block, so that it says where quoting goes wrong instead of running on to the next
+quote, thousands of records later. Positions come from counting the lines that each record took.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from corpus.sources.framing.lines import LineBlock, line_blocks, reject_too_larg
 from corpus.sources.framing.stream import Builder, Limits, Stream
 
 DELIMITERS = ",\t;|"
-# The limit belongs to the process. Limits.record_bytes bounds the lines that are fed, so the largest value that every platform takes is safe.
+# The limit belongs to the process. Limits.record_bytes bounds the lines that are fed, so the largest value that every platform takes is
+# safe.
 csv.field_size_limit(0x7FFFFFFF)
 _CR_STANDS_FOR = "\ue00d"
 
@@ -45,8 +46,9 @@ class Dialect:
 
 def reader(lines: Iterator[str] | list[str], dialect: Dialect, *, strict: bool = True) -> Iterator[list[str]]:
     """The standard library's reader for a dialect."""
-    quoting = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
-    return csv.reader(lines, delimiter=dialect.delimiter, quoting=quoting, strict=strict)
+    if dialect.quoted:
+        return csv.reader(lines, delimiter=dialect.delimiter, strict=strict)
+    return csv.reader(lines, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE, strict=strict)
 
 
 def rows_of(text: str, dialect: Dialect, *, strict: bool = False) -> list[list[str]]:
@@ -234,7 +236,8 @@ class _Delimited:
         return False
 
     def _may_go_on(self, at: int) -> bool:
-        """Whether a quoted field that is still open is to be followed further: always up to a bound, then only if nothing in it looks like records."""
+        """Whether a quoted field that is still open is to be followed further: always up to a bound, then only if nothing in it
+        looks like records."""
         lines, limits = self._lines, self._limits
         count, size = len(lines.texts) - at, lines.starts[-1] - lines.starts[at]
         if count <= limits.quoted_lines and size <= limits.quoted_bytes:
@@ -258,6 +261,7 @@ class _Delimited:
         self._taken_slowly = 1
         inside = text.rstrip("\r\n")
         note = None
+        row: list[str] | None
         if "\r" in inside:
             text = inside.replace("\r", _CR_STANDS_FOR)
         try:

@@ -1,8 +1,9 @@
 """Which encoding a file is in, and what to do with bytes that are not.
 
-Chinese data sets mix UTF-8, GB18030 (a superset of GBK and GB2312) and now and then UTF-16, also inside one set and one file. The head decides for
-the file; a record that is not valid in the file's encoding is tried alone in the other one. GB18030 accepts nearly any bytes, so it counts only
-when the result looks like Chinese: most of its characters are common ones. Nothing is ever decoded with errors ignored or replaced.
+Chinese data sets mix UTF-8, GB18030 (a superset of GBK and GB2312) and now and then UTF-16, also inside one set and one file. The head
+decides for the file; a record that is not valid in the file's encoding is tried alone in the other one. GB18030 accepts nearly any bytes,
+so it counts only when the result looks like Chinese: most of its characters are common ones. Nothing is ever decoded with errors ignored
+or replaced.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """JSON documents with many records in them: an array, objects one after the other, the members of one object.
 
-The document is never parsed as a whole. The standard library's C scanner (over the bytes as Latin-1, so that its positions are byte offsets; some 400 MB/s)
-finds where a record ends, and orjson decodes just that. Memory is bounded by the record, offsets are exact, and a record that is
-damaged costs only itself: the next place that looks like the beginning of a record, and is one, is where reading goes on.
+The document is never parsed as a whole. The standard library's C scanner (over the bytes as Latin-1, so that its positions are byte
+offsets; some 400 MB/s) finds where a record ends, and orjson decodes just that. Memory is bounded by the record, offsets are exact, and a
+record that is damaged costs only itself: the next place that looks like the beginning of a record, and is one, is where reading goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.sources.base import Frame
-from corpus.sources.framing.repair import Repaired, Unrepairable, has_long_digits, loads, repair
+from corpus.sources.framing.repair import Repaired, Unrepairable, loads, repair
 from corpus.sources.framing.stream import Builder, Limits, Stream
 
 _GAP = re.compile(r"[ \t\r\n,\0]*")
@@ -99,7 +99,7 @@ class _Document:
         self._kind = kind
         self._builder = Builder(limits)
         self._ordinal = 0
-        self._scan = json.JSONDecoder().scan_once
+        self._scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
         self._first_keys: set[str] = set()
         self._opening = ""
 
@@ -272,10 +272,9 @@ class _Document:
         text = self._buffer.text
         depth = 0
         for match in _TOKEN.finditer(text, start, start + self._limits.joined_bytes):
-            token = match[0]
-            if token in "{[":
+            if match[0] in "{[":
                 depth += 1
-            elif token in "}]":
+            elif match[0] in "}]":
                 depth -= 1
             if depth <= 0:
                 end = match.end()

@@ -1,7 +1,8 @@
 """JSON lines: one value per line, and what becomes of lines that are not.
 
-The fast path hands whole blocks of lines to orjson. Only a block with a line that orjson refuses is gone through line by line. A record's ordinal is the
-0-based number of the line on which it begins, so that positions match what an editor shows; blank lines count as lines but are no records.
+The fast path hands whole blocks of lines to orjson. Only a block with a line that orjson refuses is gone through line by line. A record's
+ordinal is the 0-based number of the line on which it begins, so that positions match what an editor shows; blank lines count as lines but
+are no records.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def frame_json_lines(stream: Stream, limits: Limits) -> Iterator[Frame]:
 def first_line_of(file: Counted, part: Part, limits: Limits, encoding: str) -> tuple[int, int]:
     """Where reading must begin so that the records of `part` are found: (offset, ordinal of the line).
 
-    That is its first byte, unless its first line may belong to a record that began in an earlier one. Then it is behind the nearest line before it that is a
-    record of its own.
+    That is its first byte, unless its first line may belong to a record that began in an earlier one. Then it is behind the nearest
+    line before it that is a record of its own.
     """
     start = max(0, part.start - limits.joined_bytes)
     file.seek(start)
@@ -93,10 +94,8 @@ def _whole_block(block: LineBlock, encoding: str) -> Frame | None:
         return None
     lines = split_lines(block.data)
     try:
-        if encoding == "utf-8":
-            values = list(map(orjson.loads, lines))
-        else:
-            values = [orjson.loads(line.decode(encoding)) for line in lines]
+        texts = lines if encoding == "utf-8" else [line.decode(encoding) for line in lines]
+        values = list(map(orjson.loads, texts))
     except ValueError:
         return None
     starts, lengths = block.extents()

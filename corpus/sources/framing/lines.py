@@ -51,8 +51,8 @@ def split_lines(data: bytes) -> list[bytes]:
 def line_blocks(stream: Stream, limits: Limits) -> Iterator[LineBlock]:
     """Cuts a stream into blocks of whole lines.
 
-    A file whose first block has carriage returns and no line feed is taken as one with the line ends of old Macs. An unfinished last line of a stream that
-    ends in a fault goes into the fault's reject.
+    A file whose first block has carriage returns and no line feed is taken as one with the line ends of old Macs. An unfinished last
+    line of a stream that ends in a fault goes into the fault's reject.
     """
     head = stream.blocks.peek(1 << 16)
     old_mac = b"\r" in head and b"\n" not in head

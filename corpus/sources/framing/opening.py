@@ -76,7 +76,8 @@ def open_file(
         limits: bounds and grain.
 
     Yields:
-        Its logical files, at least one. Whatever the file holds, and even if there is none, nothing is raised: what cannot be read is a reject.
+        Its logical files, at least one. Whatever the file holds, and even if there is none, nothing is raised: what cannot be
+        read is a reject.
 
     Raises:
         ValueError: for an unknown format.

@@ -1,7 +1,8 @@
 """JSON that its publisher damaged in ways that can be undone without guessing.
 
-Everything here is the slow path: orjson has refused the record (or would have rounded a number), and what follows finds out why. Each repair
-leaves a note that goes into the row's `recovered` column. What would need a guess, such as a quote that is not escaped, is not repaired.
+Everything here is the slow path: orjson has refused the record (or would have rounded a number), and what follows finds out why. Each
+repair leaves a note that goes into the row's `recovered` column. What would need a guess, such as a quote that is not escaped, is not
+repaired.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class _Parser:
             (lenient, True, "invalid escape"),
             (lenient, False, "invalid escape; control character in string"),
         ):
-            if candidate is lenient and lenient == text:
+            if lenient == text and note.startswith("invalid escape"):
                 continue
             try:
                 values = self._values(candidate, several, strict=strict)

@@ -1,8 +1,8 @@
 """MediaWiki XML exports, page by page.
 
-The stream is cut at `<page>` and `</page>`, which cannot stand in text (there they are escaped), and each page is parsed by an expat parser of its own: a page that
-is not well-formed costs only itself, and memory is bounded by the page. Versions 0.3 to 0.11 of the export format differ in elements that are not
-read here. A document type or entity declaration is refused together with the file.
+The stream is cut at `<page>` and `</page>`, which cannot stand in text (there they are escaped), and each page is parsed by an expat
+parser of its own: a page that is not well-formed costs only itself, and memory is bounded by the page. Versions 0.3 to 0.11 of the export
+format differ in elements that are not read here. A document type or entity declaration is refused together with the file.
 """
 
 from __future__ import annotations
