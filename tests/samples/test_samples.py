@@ -61,7 +61,7 @@ def count(name: str, layout: str) -> int:
     if layout.startswith("doc blocks"):
         return data.count(b"<doc ")
     if layout.startswith("text, titles"):
-        return len(re.findall(r"(?m)^$\n^.+：$", data.decode("utf-8")))
+        return len(re.findall(r"(?m)^\n.+：$", data.decode("utf-8")))
     raise AssertionError(f"{name}: no way to count {layout!r}")
 
 
