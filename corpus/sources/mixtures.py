@@ -48,7 +48,6 @@ _AT_BLANK = {
     "mixed": re.compile(r"(?:\A|\s)(<human>|Rosey|Joi|Chip2?):[ \t]*"),
 }
 _END_OF_TEXT = "<|endoftext|>"
-_UNIFIED = re.compile(r"(?:unified_)?(.+?)\.jsonl?(?:\.gz)?")
 _CHIP_KEYS = ("chip2", "rosey", "joi", "bot")
 
 
@@ -58,8 +57,7 @@ def parse_oig(record: Any, emit: Emit, /) -> None:
     metadata = record.get("metadata") if isinstance(record, Mapping) else None
     subset = metadata.get("source") if isinstance(metadata, Mapping) else None
     if not isinstance(subset, str) or not subset:
-        named = _UNIFIED.fullmatch(PurePosixPath(emit.file).name)
-        subset = named[1] if named else None
+        subset = PurePosixPath(emit.file).name.partition(".")[0] or None
     answer = next((k for k in _CHIP_KEYS if isinstance(record, Mapping) and "user" in record and k in record), None)
     if answer is not None:
         pair = [(USER, text_of(record, "user")), (ASSISTANT, text_of(record, answer))]

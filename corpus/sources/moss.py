@@ -23,7 +23,7 @@ _ENDS_002 = {
 }
 _ROLES = {"Human": USER, "MOSS": ASSISTANT}
 _TURN_KEY = re.compile(r"turn_(\d{1,9})")
-_HEAD = re.compile(r"\s*<\|(?:Human|Inner Thoughts|Commands|Results|Tool Responses|MOSS)\|>:[ \t]?\n?")
+_HEAD = re.compile(r"\s*<\|(?:Human|Inner Thoughts|Commands|Results|Tool Responses|MOSS)\|>:[ \n]?")
 _END_MARKS = ("<eoh>", "<eot>", "<eoc>", "<eor>", "<eom>")
 
 
@@ -124,8 +124,7 @@ SOURCES: tuple[Source, ...] = (
                 for kind in ("helpfulness", "honesty", "harmlessness")
             ),
             Files("moss-002-sft-data/**/*.json*"),
-            Files("moss_002/**/*.json*"),
-            Files("moss_002/**/*.parquet"),
+            Files("moss_002/*.jsonl"),
         ),
         parse=parse_002,
         kinds=(Kind.DIALOGUE, Kind.PROMPT),

@@ -69,6 +69,8 @@ def _emit(messages: list[Message], items: Sequence[Any], used: tuple[str, ...], 
         emit.dialogue((), meta=meta)
 
 
+_PARTS = ("common_zh_70k", "common_en_70k", "computer_zh_26k", "computer_cn_26k", "computer_en_26k", "unknow_zh_38k")
+
 SOURCES: tuple[Source, ...] = (
     Source(
         name="sharegpt-52k",
@@ -140,13 +142,8 @@ SOURCES: tuple[Source, ...] = (
         license="Apache-2.0",
         folder="sharegpt_zh_en_90k",
         files=(
-            Files("common_zh_70k.jsonl", subset="common_zh"),
-            Files("common_en_70k.jsonl", subset="common_en"),
-            Files("computer_zh_26k*.jsonl", subset="computer_zh"),
-            Files("computer_cn_26k*.jsonl", subset="computer_zh"),
-            Files("computer_en_26k*.jsonl", subset="computer_en"),
-            Files("unknow_zh_38k*.jsonl", subset="unknown_zh"),
-            Files("sharegpt_zh_en_90k/**/*.jsonl"),
+            *(Files(f"{folder}{part}*.jsonl", subset=part[: part.rindex("_")]) for part in _PARTS for folder in ("", "sharegpt_jsonl/")),
+            Files("sharegpt_jsonl/*.jsonl"),
         ),
         parse=_pairs,
         kinds=(Kind.DIALOGUE, Kind.PROMPT),

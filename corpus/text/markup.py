@@ -28,12 +28,15 @@ BLOCKS = {
 MARKS = {"b": "**", "strong": "**", "i": "*", "em": "*", "s": "~~", "del": "~~", "strike": "~~"}
 HEADINGS = {f"h{n}": n for n in range(1, 7)}
 INLINE = frozenset(
-    _names("a abbr annotation bdi bdo big cite data dfn font ins kbd label mark math mi mn mo mrow msub msup q rp rt ruby samp semantics")
-    + _names("small span sub sup time tt u var")
+    _names(
+        """a abbr annotation bdi bdo big cite data dfn font ins kbd label mark math mi mn mo mrow msub msup q rp rt ruby samp semantics
+        small span sub sup time tt u var"""
+    )
 )
 _OTHER = _names(
-    "audio blockquote canvas code colgroup iframe li noscript object ol option pre select table tbody td textarea tfoot th thead title tr ul"
-) + ("video",)
+    """audio blockquote canvas code colgroup iframe li noscript object ol option pre select table tbody td textarea tfoot th thead title tr
+    ul video"""
+)
 _WITHOUT_TEXT = frozenset(("script", "style", "svg", "button", "template"))
 ELEMENTS = frozenset((*VOID, *BLOCKS, *MARKS, *HEADINGS, *INLINE, *_OTHER, *_WITHOUT_TEXT))
 
