@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from corpus.sources.base import Frame
-from corpus.sources.framing.repair import Repaired, Unrepairable, loads, repair
+from corpus.sources.framing.repair import Repaired, Unrepairable, has_long_digits, loads, repair
 from corpus.sources.framing.stream import Builder, Limits, Stream
 
 _GAP = re.compile(r"[ \t\r\n,\0]*")
+_SOUND_GAP = re.compile(r"(?:[ \t\r\n]*,[ \t\r\n]*)?")
 _WHITE = re.compile(r"[ \t\r\n]*")
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
@@ -48,6 +51,7 @@ class _Buffer:
     base: int = 0
     at: int = 0
     ended: bool = False
+    long_digits: bool = False
 
     def more(self) -> bool:
         """Reads on, as much again as is waiting, so that a long record is not scanned over and over; False at the end."""
@@ -63,6 +67,7 @@ class _Buffer:
                 size += len(block)
         if blocks:
             self.text = self.text[self.at :] + "".join(blocks)
+            self.long_digits = has_long_digits(self.text.encode("latin-1"))
             self.base += self.at
             self.at = 0
         return size > 0
@@ -115,6 +120,11 @@ class _Document:
         """The records behind the opening bracket, and the account of what follows them."""
         buffer, builder = self._buffer, self._builder
         while True:
+            if self._kind != "keyed":
+                self._sound_records()
+            if builder.full:
+                yield from builder.flush()
+                continue
             gap = buffer.skip(_GAP)
             c = buffer.peek()
             if not c or c == _CLOSE[self._kind]:
@@ -124,6 +134,28 @@ class _Document:
                 yield from builder.flush()
         self._finish(c)
         yield from builder.flush()
+
+    def _sound_records(self) -> None:
+        """Takes records as long as all is well and within the buffer: the loop that everything else exists to keep simple."""
+        buffer, builder, scan = self._buffer, self._builder, self._scan
+        text, at, base = buffer.text, buffer.at, buffer.base
+        if buffer.long_digits:
+            return
+        sound = _SOUND_GAP if self._kind == "array" else _WHITE
+        while not builder.full:
+            begin = sound.match(text, at).end()  # type: ignore[union-attr]
+            if text[begin : begin + 1] not in ("{", "[") or (self._kind == "array" and (begin == at or not self._ordinal)):
+                break
+            try:
+                _, end = scan(text, begin)
+                value = orjson.loads(text[begin:end].encode("latin-1"))
+            except (ValueError, StopIteration, RecursionError):
+                break
+            if end - begin > self._limits.record_bytes:
+                break
+            self._add(value, None, base + begin, end - begin, None)
+            at = end
+        buffer.at = at
 
     def _gap_note(self, gap: str) -> str | None:
         """What is wrong with the text between two records, if anything."""
