@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +252,7 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
     """
     from corpus.warehouse.audit import check
     from corpus.warehouse.catalog import make
+    from corpus.warehouse.figures import figures
     from corpus.warehouse.lock import writer_lock
 
     started = time.monotonic()
@@ -276,8 +277,11 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
         if changed:
             make(warehouse, found)
             check(warehouse.catalog_path)
+            found = replace(found, figures=figures(warehouse.catalog_path, recipe.name))
             warehouse.record(found)
             warehouse.sweep()
+        else:
+            found = warehouse.builds()[recipe.name]
         warehouse.save_verified()
     return Outcome(found, built, unchanged, unclaimed, time.monotonic() - started, changed)
 

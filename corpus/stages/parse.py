@@ -30,7 +30,7 @@ VERSION = 1
 
 _SMALL = 1 << 20
 _BUNDLE = 64 << 20
-_FEW = 16
+_FEW = 1
 _REJECTS_AT_ONCE = 50_000
 
 

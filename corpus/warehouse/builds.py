@@ -35,7 +35,7 @@ LAYERS = ("parsed", "rejects", "clean", "dropped", "dedup", "allocate", "splits"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A complete build of a recipe: what it was made from and the partitions it consists of."""
+    """A complete build of a recipe: what it was made from, the partitions it consists of, and the figures of its summary."""
 
     recipe: str
     about: str
@@ -45,6 +45,7 @@ class Build:
     sources: Mapping[str, Mapping[str, Any]]
     partitions: tuple[tuple[str, str, str], ...] = ()
     version: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
     made: tuple[Partition, ...] = field(default=(), compare=False, repr=False)
 
     @property
@@ -166,6 +167,7 @@ class Warehouse:
         body = {
             "recipe": build.recipe, "about": build.about, "data": build.data, "finished": build.finished, "settings": build.settings,
             "sources": build.sources, "partitions": build.partitions, "version": build.version,
+            "figures": build.figures,
         }  # fmt: skip
         write_bytes(self.root / "builds" / f"{build.recipe}.json", json.dumps(body, ensure_ascii=False).encode())
         line = {
