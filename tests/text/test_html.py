@@ -39,6 +39,7 @@ CODE_BLOCK = (
             "| A | B |\n| --- | --- |\n| 1 | x\\|y |\n| 2 |\n\nend",
         ),
         ("<table><tr><td><p>a</p><p>b</p></td><td><pre>c\nd</pre></td></tr></table>", "a\n\nb\n\n```\nc\nd\n```"),
+        ("<table><tr><td>a<table><tr><td>b</td><td>c</td></tr></table></td></tr></table>", "a\n\n| b | c |\n| --- | --- |"),
         ("<blockquote><p>a</p><p>b</p></blockquote><p>c</p>", "> a\n>\n> b\n\nc"),
         ("<blockquote><p>a</p></blockquote><blockquote><p>b</p></blockquote>", "> a\n\n> b"),
         ("a<hr>b", "a\n\n---\n\nb"),
