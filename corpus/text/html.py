@@ -90,14 +90,15 @@ class _Pre:
 
 
 class _Table:
-    """A table that is being read: the writer that it will go to, and the cells of its rows."""
+    """A table that is being read: the writer that it will go to, the cells of its rows, and whether it holds another table."""
 
-    __slots__ = ("cell", "outer", "rows")
+    __slots__ = ("cell", "nested", "outer", "rows")
 
     def __init__(self, outer: Writer) -> None:
         self.outer = outer
         self.rows: list[list[str]] = []
         self.cell = False
+        self.nested = False
 
 
 class _Converter:
@@ -293,6 +294,8 @@ class _Converter:
         if name == "table":
             if start and len(self._tables) < _MOST_TABLES:
                 self._writer.block(2)
+                if self._tables:
+                    self._tables[-1].nested = True
                 self._tables.append(_Table(self._writer))
             elif start:
                 self._layout += 1
@@ -324,10 +327,11 @@ class _Converter:
     def _end_table(self) -> None:
         """Writes the innermost table: as a Markdown table, or, when its cells hold blocks, as those blocks one after the other."""
         self._end_cell()
-        rows = [row for row in self._tables.pop().rows if row]
+        table = self._tables.pop()
+        rows = [row for row in table.rows if row]
         if not rows:
             return
-        if any("\n\n" in cell or "```" in cell for row in rows for cell in row):
+        if table.nested or any("\n\n" in cell or "```" in cell for row in rows for cell in row):
             for cell in (cell for row in rows for cell in row if cell):
                 self._writer.lines(cell.split("\n"))
             return
