@@ -7,7 +7,6 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -103,9 +102,8 @@ def visible(text: str) -> str:
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Rows as CSV with a header. NULL is an empty field, an empty text is "", as DuckDB writes and reads them."""
-    return "".join(
-        ",".join(map(_csv_field, row)) + "\n" if len(row) != 1 else (_csv_field(row[0]) or '""') + "\n" for row in [columns, *rows]
-    )
+    lines = [",".join(map(_csv_field, row)) for row in [columns, *rows]]
+    return "".join((line or '""') + "\n" for line in lines)
 
 
 def _csv_field(value: Any) -> str:

@@ -187,9 +187,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
             done = {}
             for task in tasks:
                 known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
-                unsure = (task.stage == clean.NAME and task.key.partition("/")[0] in renumbered) or (
-                    task.stage == render.NAME and reassigned
-                )
+                unsure = {clean.NAME: task.key.partition("/")[0] in renumbered, render.NAME: reassigned}.get(task.stage, False)
                 if known is not None and not unsure:
                     result.unchanged[task.stage] += 1
                 else:

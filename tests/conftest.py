@@ -10,7 +10,7 @@ import csv
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +140,9 @@ def build(data: Path, root: Path) -> Callable[..., pipeline.Outcome]:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(data folder, warehouse) of a clean build, for tests that only read."""
     folder = tmp_path_factory.mktemp("built")
     data = make_data(folder / "data")
     make_build(data, folder / "wh")
-    yield data, folder / "wh"
+    return data, folder / "wh"
