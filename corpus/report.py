@@ -94,7 +94,7 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
     _say()
     named = found.changes if everything else found.changes[:_LISTED]
     for c in named:
-        _say(f"{c.stage} {c.key}: {c.why}{'' if c.certain else ' (perhaps)'}")
+        _say(visible(f"{c.stage} {c.key}: {c.why}{'' if c.certain else ' (perhaps)'}"))
     if len(named) < len(found.changes):
         _say(f"… and {len(found.changes) - len(named):,} more (--all)")
 
@@ -108,7 +108,7 @@ def life(found: Life, *, as_json: bool) -> None:
         write(to_json(asdict(found)) + "\n")
         return
     _say(f"row       {row['row_id']}")
-    _say(f"source    {row['source']}" + (f", {row['subset']}" if row["subset"] else "") + f"  ({row['license']})")
+    _say(f"source    {row['source']}" + (f", {visible(row['subset'])}" if row["subset"] else "") + f"  ({row['license']})")
     place = f", byte {row['byte_offset']:,}" if row["byte_offset"] is not None else ""
     _say(
         f"upstream  {visible(row['file'])}, record {row['record']:,}{place}"
@@ -243,7 +243,7 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
     if scanned:
         _say(f"found {sum(1 for r in rows if r['files'])}, missing {sum(1 for r in rows if not r['files'])}")
         for fault in scanned.faults:
-            _say(f"{fault.path}: {fault.detail}")
+            _say(visible(f"{fault.path}: {fault.detail}"))
         if scanned.unclaimed:
             _say(
                 "belongs to no source: "

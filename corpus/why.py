@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from corpus.errors import WarehouseError
-from corpus.recipe import Clean
+from corpus.recipe import OWN_FIELDS, Clean
 from corpus.schema import ROWS
 from corpus.sources import resolve
 from corpus.sources.base import RAW_BOUND
@@ -64,8 +64,11 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
     with open_catalog(warehouse.catalog_path) as db:
         if recipe is not None:
             use(db, recipe)
-        name = recipe or str(warehouse.history()[-1]["recipe"])
-        build = warehouse.builds()[name]
+        history, builds = warehouse.history(), warehouse.builds()
+        name = recipe or (str(history[-1]["recipe"]) if history else "")
+        if name not in builds:
+            raise WarehouseError(f"warehouse {root}: the record of its last build is gone; run `corpus build` again")
+        build = builds[name]
         try:
             life = Life(_find(db, row_id), template=str(build.settings["template"]))
             full = life.row["row_id"]
@@ -128,7 +131,7 @@ def _raw(warehouse: Warehouse, build: Build, row: dict[str, Any], account: dict[
             f.seek(row["byte_offset"])
             return _decode(f.read(min(row["byte_length"], RAW_BOUND))), ""
     own = next((c for c in build.settings["sources"] if c["name"] == row["source"] and c["files"]), None)
-    declared = {k: own[k] for k in ("files", "shape", "fields", "license", "about")} if own else None
+    declared = {k: own[k] for k in OWN_FIELDS} if own else None
     for opened in open_file(path, outer, resolve(row["source"], declared).format):
         for frame in opened.frames:
             if opened.name != row["file"]:
