@@ -1,0 +1,208 @@
+"""MediaWiki XML exports, page by page.
+
+The stream is cut at `<page>` and `</page>`, which cannot stand in text (there they are escaped), and each page is parsed by an expat
+parser of its own: a page that is not well-formed costs only itself, and memory is bounded by the page. Versions 0.3 to 0.11 of the export
+format differ in elements that are not read here. A document type or entity declaration is refused together with the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from xml.parsers import expat
+
+from corpus.sources.base import Frame
+from corpus.sources.framing.encoding import NotText, decode
+from corpus.sources.framing.stream import Builder, Limits, Stream
+
+_OPEN, _CLOSE = b"<page>", b"</page>"
+_DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_LANG = re.compile(rb"<mediawiki\b[^>]*\bxml:lang=[\"']([^\"']*)[\"']")
+_DBNAME = re.compile(rb"<dbname>([^<]*)</dbname>")
+_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+_TEXT_BUFFER = 1 << 18
+
+_PAGE_FIELDS = frozenset(("title", "ns", "id"))
+_REVISION_FIELDS = {"id": "revision", "timestamp": "timestamp", "model": "model", "format": "format", "text": "text"}
+
+
+def frame_mediawiki(stream: Stream, limits: Limits) -> Iterator[Frame]:
+    """One record per `<page>`: the fields of its last revision, and of the site. UTF-8."""
+    return _Export(stream, limits).frames()
+
+
+class _Export:
+    def __init__(self, stream: Stream, limits: Limits) -> None:
+        self._stream = stream
+        self._limits = limits
+        self._builder = Builder(limits)
+        self._data = b""
+        self._at = 0
+        self._base = stream.offset
+        self._ordinal = 0
+        self._site: dict[str, Any] = {}
+
+    def _more(self) -> bool:
+        waiting = len(self._data) - self._at
+        blocks: list[bytes] = []
+        size = 0
+        while size <= waiting and (block := next(self._stream, None)) is not None:
+            blocks.append(block)
+            size += len(block)
+        if not blocks:
+            return False
+        self._data = b"".join([self._data[self._at :], *blocks])
+        self._base += self._at
+        self._at = 0
+        return True
+
+    def _find(self, what: bytes, ahead: int) -> int:
+        """Distance from the position to `what`, at least `ahead`, reading on as far as a record may reach; -1 when it is not there."""
+        while True:
+            found = self._data.find(what, self._at + ahead)
+            if found >= 0:
+                return found - self._at
+            waiting = len(self._data) - self._at
+            if waiting > self._limits.record_bytes:
+                return -1
+            ahead = max(ahead, waiting - len(what) + 1)
+            if not self._more():
+                return -1
+
+    def frames(self) -> Iterator[Frame]:
+        """All pages."""
+        distance = self._find(_OPEN, 0)
+        head = self._data[self._at : self._at + (distance if distance >= 0 else len(self._data))]
+        if b"<mediawiki" not in head or _DECLARATION.search(head):
+            what = "a document type or entity declaration" if b"<mediawiki" in head else "no <mediawiki> element"
+            self._reject(0, len(head), "xml" if b"<mediawiki" in head else "unknown_format", what, head)
+            yield from self._builder.flush()
+            return
+        lang, dbname = _LANG.search(head), _DBNAME.search(head)
+        self._site = {"lang": _text(lang), "dbname": _text(dbname)}
+        self._at += head.rfind(b">") + 1 if distance < 0 else distance
+        while distance >= 0:
+            self._page()
+            if self._builder.full:
+                yield from self._builder.flush()
+            distance = self._find(_OPEN, 0)
+            self._between(distance)
+        yield from self._builder.flush()
+
+    def _page(self) -> None:
+        """Takes the page at the position."""
+        end = self._find(_CLOSE, 0)
+        inner = self._data.find(_OPEN, self._at + 1, self._at + end if end >= 0 else len(self._data)) - self._at
+        if inner > 0:
+            self._take(inner, "xml", "a page without an end tag")
+        elif end >= 0:
+            raw = self._data[self._at : self._at + end + len(_CLOSE)]
+            self._parse(raw)
+            self._at += len(raw)
+        elif len(self._data) - self._at > self._limits.record_bytes:
+            self._take(len(self._data) - self._at, "too_large", f"a page of more than {self._limits.record_bytes} bytes")
+        elif self._stream.fault is not None:
+            self._stream.lose(self._ordinal, self._base + self._at, self._data[self._at :])
+            self._at = len(self._data)
+        else:
+            self._take(len(self._data) - self._at, "truncated", "the file ends within a page")
+
+    def _take(self, length: int, reason: str, detail: str) -> None:
+        self._reject(self._at, length, reason, detail, self._data[self._at : self._at + length])
+        self._at += length
+
+    def _parse(self, raw: bytes) -> None:
+        note = None
+        try:
+            value = _Page().parse(raw)
+        except expat.ExpatError as e:
+            try:
+                text, note = decode(raw, "utf-8")
+                if note is None:
+                    raise e
+                value = _Page().parse(text.encode())
+            except NotText as bad:
+                self._reject(self._at, len(raw), "encoding", str(bad), raw)
+                return
+            except expat.ExpatError as worse:
+                self._reject(self._at, len(raw), "xml", f"line {worse.lineno} of the page: {expat.ErrorString(worse.code)}", raw)
+                return
+        value.update(self._site)
+        self._builder.add(value, self._ordinal, self._base + self._at, len(raw), note)
+        self._ordinal += 1
+
+    def _reject(self, at: int, length: int, reason: str, detail: str, raw: bytes) -> None:
+        self._builder.reject(self._ordinal, self._base + at, length, reason, detail, raw)
+        self._ordinal += 1
+
+    def _between(self, distance: int) -> None:
+        """Accounts for what stands between pages, or behind the last one."""
+        end = self._at + distance if distance >= 0 else len(self._data)
+        gap = _COMMENT.sub(b"", self._data[self._at : end]).strip()
+        if distance >= 0:
+            if gap:
+                self._reject(self._at, end - self._at, "xml", f"text between pages; found {gap[:40]!r}", gap)
+        elif self._stream.fault is None and gap != b"</mediawiki>":
+            if b"</mediawiki>" in gap or gap.startswith(b"<"):
+                self._reject(self._at, end - self._at, "xml", f"text behind the last page; found {gap[:40]!r}", gap)
+            else:
+                self._reject(self._at, end - self._at, "truncated", "the file ends before </mediawiki>", gap)
+        self._at = end
+
+
+def _text(match: re.Match[bytes] | None) -> str | None:
+    return match[1].decode("utf-8", "backslashreplace") if match else None
+
+
+class _Page:
+    """Collects the fields of one page."""
+
+    def __init__(self) -> None:
+        self._value: dict[str, Any] = {
+            "title": "", "ns": None, "id": None, "redirect": None, "revision": None, "timestamp": None, "model": None, "format": None, "text": "",
+        }  # fmt: skip
+        self._depth = 0
+        self._in_revision = False
+        self._field: str | None = None
+        self._pieces: list[str] = []
+
+    def parse(self, raw: bytes) -> dict[str, Any]:
+        """The page's fields; numbers as int.
+
+        Raises:
+            ExpatError: when it is not well-formed, or names an entity that XML does not have.
+        """
+        parser = expat.ParserCreate("utf-8")
+        parser.buffer_text = True
+        parser.buffer_size = _TEXT_BUFFER
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._pieces.append
+        parser.Parse(raw, True)
+        for field in ("ns", "id", "revision"):
+            number = self._value[field]
+            self._value[field] = int(number) if number and number.lstrip("-").isdecimal() else None
+        return self._value
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth == 2:
+            if name in _PAGE_FIELDS:
+                self._field = name
+            elif name == "redirect":
+                self._value["redirect"] = attributes.get("title", "")
+            elif name == "revision":
+                self._in_revision = True
+        elif self._depth == 3 and self._in_revision:
+            self._field = _REVISION_FIELDS.get(name)
+        self._pieces.clear()
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        if self._field is not None:
+            self._value[self._field] = "".join(self._pieces)
+            self._field = None
+        elif self._depth == 1:
+            self._in_revision = False
+        self._pieces.clear()
