@@ -121,11 +121,6 @@ def main() -> None:
     import duckdb  # noqa: F401
     import polars  # noqa: F401
 
-    import corpus.pipeline
-    import corpus.warehouse.audit
-    import corpus.warehouse.catalog
-    import corpus.warehouse.lock
-
     for line in sys.stdin:
         reading, writing = os.pipe()
         pid = os.fork()
