@@ -85,7 +85,8 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
     for stage in stages:
         changes = [c for c in found.changes if c.stage == stage]
         certain = sum(c.certain for c in changes)
-        reasons = Counter(c.why for c in changes).most_common()
+        # Thousands of partitions that changed for one reason are one line, though each names itself in it.
+        reasons = Counter(c.why.replace(c.key.partition(":")[2] or c.key, "of its own") for c in changes).most_common()
         why = "; ".join(f"{w} ({n:,})" if len(reasons) > 1 else w for w, n in reasons[:3])
         if len(reasons) > 3:
             why += f"; and {len(reasons) - 3} other reasons"
