@@ -120,7 +120,7 @@ def test_quoted_tsv(tmp_path: Path) -> None:
     assert read_all_ways(tmp_path / "x.tsv", b'"a"\t"b ""c"""\n"d"\t"e"\n', "rows").values == [["a", 'b "c"'], ["d", "e"]]
 
 
-cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+cells = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), include_characters="\n\r\t"), max_size=12)
 
 
 @quick

@@ -67,7 +67,7 @@ def test_a_cut_dump(tmp_path: Path) -> None:
     seen = read_all_ways(tmp_path / "x.xml", data[:-60], "mediawiki")
     assert [v["id"] for v in seen.values] == [1]
     assert seen.reasons == ["truncated"]
-    seen = read_all_ways(tmp_path / "x.xml", data[:-14], "mediawiki")
+    seen = read_all_ways(tmp_path / "x.xml", data[:-12], "mediawiki")
     assert len(seen.values) == 2
     assert seen.reasons == ["truncated"]
     packed = bz2.compress(data)
