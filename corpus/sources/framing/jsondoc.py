@@ -209,7 +209,8 @@ class _Document:
             try:
                 end = self._end_of_value(buffer.text, start, buffer.ended)
             except _Incomplete:
-                if len(buffer.text) - buffer.at <= self._limits.record_bytes and buffer.more():
+                if len(buffer.text) - buffer.at <= self._limits.record_bytes:
+                    buffer.more()  # if there is no more, the next try knows
                     continue
                 self._damaged(note, key)
                 return
@@ -440,7 +441,8 @@ class _Instances(_Document):
             try:
                 end = self._end_of_value(buffer.text, buffer.at, buffer.ended)
             except _Incomplete:
-                if buffer.more():
+                if len(buffer.text) - buffer.at <= self._limits.record_bytes:
+                    buffer.more()
                     continue
                 return False
             except (ValueError, RecursionError):
