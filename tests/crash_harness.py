@@ -121,10 +121,7 @@ def main() -> None:
     import duckdb  # noqa: F401
     import polars  # noqa: F401
 
-    import corpus.pipeline
-    import corpus.warehouse.audit
-    import corpus.warehouse.catalog
-    import corpus.warehouse.lock
+    from corpus.warehouse import audit, catalog, lock  # noqa: F401
 
     for line in sys.stdin:
         reading, writing = os.pipe()
