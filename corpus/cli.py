@@ -58,8 +58,8 @@ def build(recipe: str, data: Path | None, warehouse: Path, workers: int, memory:
     from corpus.executors.local import LocalExecutor
 
     loaded, folder = _load(recipe, data)
-    executor = LocalExecutor(workers, memory << 20)
-    outcome = pipeline.build(loaded, folder, warehouse, executor, progress=Bars(quiet=as_json), verify=verify)
+    with LocalExecutor(workers, memory << 20) as executor:
+        outcome = pipeline.build(loaded, folder, warehouse, executor, progress=Bars(quiet=as_json), verify=verify)
     report.outcome(outcome, warehouse, as_json=as_json)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +258,7 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
     """
     from corpus.warehouse.audit import check
     from corpus.warehouse.catalog import make
+    from corpus.warehouse.figures import figures
     from corpus.warehouse.lock import writer_lock
 
     started = time.monotonic()
@@ -282,7 +283,10 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
         if changed:
             make(warehouse, found)
             check(warehouse.catalog_path)
+            found = replace(found, figures=figures(warehouse.catalog_path, recipe.name))
             warehouse.record(found)
+        else:
+            found = warehouse.builds()[recipe.name]
         warehouse.sweep()  # also when nothing has changed: a build may have been killed before or while it swept
         warehouse.save_verified()
     return Outcome(found, built, unchanged, unclaimed, time.monotonic() - started, changed)

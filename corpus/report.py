@@ -11,7 +11,7 @@ from corpus.console import OUT, as_csv, table, to_json, visible, write
 from corpus.pipeline import Outcome, Plan
 from corpus.sources.fetch import Fetched
 from corpus.warehouse.audit import Audit
-from corpus.warehouse.query import Answer, Question, ask
+from corpus.warehouse.query import Answer, Question
 from corpus.why import Life
 
 _LISTED = 10
@@ -24,9 +24,10 @@ def _say(text: str = "") -> None:
 
 def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
     """The summary of a build."""
-    figures = _figures(done, root)
+    figures = done.build.figures
     if as_json:
-        write(to_json(figures) + "\n")
+        counts = {"built": dict(done.built), "reused": dict(done.unchanged), "seconds": round(done.seconds, 3), "changed": done.changed}
+        write(to_json({"recipe": done.build.recipe, **counts, **figures, "unclaimed": done.unclaimed}) + "\n")
         return
     recipe = done.build.recipe
     if not done.changed:
@@ -39,7 +40,7 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
             f"Built recipe {recipe} in {done.seconds:.1f} s: {sum(done.built.values()):,} partitions made, "
             f"{sum(done.unchanged.values()):,} reused. All audits passed."
         )
-    totals = figures["totals"]
+    [totals] = figures["totals"]
     _say()
     table(
         ("sources", "files", "records", "rows", "rejects", "recovered", "dropped", "kept"),
@@ -62,42 +63,10 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
     place = "" if root == Path("warehouse") else f" --warehouse {root}"
     _say("Where to look next:")
     _say(f"  corpus sql drops{place}          what each source lost, and why (`corpus sql{place}` lists all questions)")
-    if figures["example"]:
-        _say(f"  corpus why {figures['example']}{place}   the life of one row")
+    for row in figures["example"]:
+        _say(f"  corpus why {row['row_id'][:12]}{place}   the life of one row")
     _say(f"  duckdb {root / 'corpus.duckdb'}      views rows, rejects, dropped, splits, lineage …")
     _say(f"  {root / 'splits' / recipe}/<split>/        the training sets, as parquet")
-
-
-def _figures(done: Outcome, root: Path) -> dict[str, Any]:
-    catalog = root / "corpus.duckdb"
-
-    def rows(query: str) -> list[dict[str, Any]]:
-        answer = ask(catalog, query, {}, recipe=done.build.recipe)
-        return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-
-    [totals] = rows(
-        "SELECT count(DISTINCT source) AS sources, count(*) AS files, sum(records)::BIGINT AS records, sum(rows)::BIGINT AS rows, "
-        "sum(rejects)::BIGINT AS rejects, sum(recovered)::BIGINT AS recovered, (SELECT count(*) FROM dropped) AS dropped FROM files"
-    )
-    totals["kept"] = totals["rows"] - totals["dropped"]
-    meaning = "(SELECT any_value(meaning) FROM reasons AS m WHERE m.reason = t.reason AND m.list = '{}') AS meaning"
-    return {
-        "recipe": done.build.recipe,
-        "changed": done.changed,
-        "seconds": round(done.seconds, 3),
-        "built": dict(done.built),
-        "reused": dict(done.unchanged),
-        "totals": totals,
-        "splits": rows("SELECT split, part, count(*) AS rows FROM assigned GROUP BY ALL ORDER BY split, part DESC"),
-        "rejects": rows(
-            f"SELECT reason, {meaning.format('reject')}, count(*) AS count FROM rejects AS t GROUP BY reason ORDER BY count DESC, reason"
-        ),
-        "drops": rows(
-            f"SELECT reason, {meaning.format('drop')}, count(*) AS count FROM dropped AS t GROUP BY reason ORDER BY count DESC, reason"
-        ),
-        "unclaimed": done.unclaimed,
-        "example": next(iter(r["row_id"][:12] for r in rows("SELECT min(row_id) AS row_id FROM dropped") if r["row_id"]), None),
-    }
 
 
 def planned(found: Plan, *, everything: bool, as_json: bool) -> None:

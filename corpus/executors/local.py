@@ -15,6 +15,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from corpus.errors import WorkerError
 from corpus.executors.task import Report, Task
@@ -26,33 +28,53 @@ _SINGLE_THREAD = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFA
 _TICK = 0.2
 
 
+_INLINE = 4 << 20
+"""Tasks of fewer bytes in all are done before a worker process has imported what it needs (about a second)."""
+
+
 class LocalExecutor:
-    """Runs tasks in `workers` processes.
+    """Runs tasks in `workers` processes, which are started when they are first worth it and live until the executor is left.
 
     Args:
         workers: how many; with 1, tasks run in the calling process.
         memory: bytes of private memory that a worker may have, or None for no bound. Beyond it the worker gets a MemoryError.
+        inline: tasks of fewer bytes in all run in the calling process.
     """
 
-    def __init__(self, workers: int = 1, memory: int | None = None) -> None:
+    def __init__(self, workers: int = 1, memory: int | None = None, *, inline: int = _INLINE) -> None:
         self._workers = max(1, workers)
         self._memory = memory
+        self._inline = inline
+        self._pool: ProcessPoolExecutor | None = None
+        self._progress: Queue[tuple[int, int]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
 
     def run(self, tasks: list[Task], root: Path, report: Report) -> Iterator[Partition]:
         """See :class:`corpus.executors.task.Executor`."""
-        if self._workers == 1 or len(tasks) == 1:
+        if self._workers == 1 or len(tasks) == 1 or sum(t.size for t in tasks) < self._inline:
             for task in tasks:
                 yield _guarded(task, root, report)
             return
-        context = multiprocessing.get_context("spawn")
-        progress: Queue[tuple[int, int]] = context.Queue()
-        with _environment(_SINGLE_THREAD):
-            pool = ProcessPoolExecutor(min(self._workers, len(tasks)), context, _start, (progress, self._memory))
-            try:
-                yield from self._drive(pool, tasks, root, report, progress)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-                progress.close()
+        with _environment(_SINGLE_THREAD):  # processes are started while tasks are submitted
+            pool, progress = self._started()
+            yield from self._drive(pool, tasks, root, report, progress)
+
+    def _started(self) -> tuple[ProcessPoolExecutor, Queue[tuple[int, int]]]:
+        if self._pool is None or self._progress is None:
+            context = multiprocessing.get_context("spawn")
+            self._progress = context.Queue()
+            self._pool = ProcessPoolExecutor(self._workers, context, _start, (self._progress, self._memory))
+        return self._pool, self._progress
 
     def _drive(
         self, pool: ProcessPoolExecutor, tasks: list[Task], root: Path, report: Report, progress: Queue[tuple[int, int]]

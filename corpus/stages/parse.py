@@ -19,7 +19,7 @@ from corpus.schema import REJECTS, ROWS
 from corpus.sources import resolve
 from corpus.sources.base import Source
 from corpus.sources.framing import Limits, Part
-from corpus.sources.read import FileStats, Occurrences, faulty, read_file, rejects_table
+from corpus.sources.read import BATCH_BYTES, FileStats, Occurrences, faulty, read_file, rejects_table
 from corpus.stages.base import Context, UpstreamFile, parts
 from corpus.warehouse.commit import PartitionWriter, write_table
 from corpus.warehouse.inputs import Input
@@ -30,7 +30,7 @@ VERSION = 1
 
 _SMALL = 1 << 20
 _BUNDLE = 64 << 20
-_FEW = 16
+_FEW = 1
 _REJECTS_AT_ONCE = 50_000
 
 
@@ -127,7 +127,7 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     accounts: list[FileStats] = []
     stem = f"{task.key}.{task.fingerprint[:8]}.parquet"
     with (
-        PartitionWriter(root, f"parsed/{stem}", ROWS.schema, "rows") as rows,
+        PartitionWriter(root, f"parsed/{stem}", ROWS.schema, "rows", group_bytes=BATCH_BYTES) as rows,
         _RejectWriter(root, f"rejects/{stem}") as rejected,
     ):
         for name, path, part, fault in task.spec["files"]:
@@ -138,7 +138,7 @@ def run(task: Task, root: Path, report: Report) -> Partition:
                 continue
             for batch in read_file(source, path, name, seen, part=part, limits=task.spec["limits"], on_file=accounts.append):
                 if batch.rows is not None:
-                    rows.write(batch.rows)
+                    rows.add(batch.rows)
                 rejected.add(batch.rejects)
                 report(batch.bytes, batch.rows.num_rows if batch.rows is not None else 0)
     files = [rows.committed, *rejected.entries]

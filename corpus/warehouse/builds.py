@@ -35,7 +35,7 @@ LAYERS = ("parsed", "rejects", "clean", "dropped", "dedup", "allocate", "splits"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A complete build of a recipe: what it was made from and the partitions it consists of."""
+    """A complete build of a recipe: what it was made from, the partitions it consists of, and the figures of its summary."""
 
     recipe: str
     about: str
@@ -45,6 +45,7 @@ class Build:
     sources: Mapping[str, Mapping[str, Any]]
     partitions: tuple[tuple[str, str, str], ...] = ()
     version: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
     made: tuple[Partition, ...] = field(default=(), compare=False, repr=False)
 
     @property
@@ -54,7 +55,7 @@ class Build:
 
     def told(self) -> dict[str, Any]:
         """What is kept of it in `builds/<recipe>.json`."""
-        names = ("recipe", "about", "data", "finished", "settings", "sources", "partitions", "version")
+        names = ("recipe", "about", "data", "finished", "settings", "sources", "partitions", "version", "figures")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -154,7 +155,7 @@ class Warehouse:
             return False
         known = _load(self.root / "builds" / f"{build.recipe}.json")
         told = json.loads(json.dumps(build.told()))
-        return all(known.get(k) == told[k] for k in told if k != "finished")
+        return all(known.get(k) == told[k] for k in told if k not in ("finished", "figures"))
 
     def history(self) -> list[dict[str, Any]]:
         """All recorded builds, oldest first."""

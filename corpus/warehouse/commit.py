@@ -75,7 +75,7 @@ class PartitionWriter:
     The bytes depend only on the tables that are written, one row group each: no time stamps, no schema metadata, options pinned here.
     """
 
-    def __init__(self, root: Path, relative: str, schema: pa.Schema, table: str) -> None:
+    def __init__(self, root: Path, relative: str, schema: pa.Schema, table: str, *, group_bytes: int = 0) -> None:
         self._final = root / relative
         self._relative = relative
         self._table = table
@@ -93,8 +93,27 @@ class PartitionWriter:
             store_schema=False,
         )
         self._schema = schema
+        self._group_bytes = group_bytes
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_bytes = 0
         self.rows = 0
         self.entry: FileEntry | None = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Appends a batch to the current row group, which is written when it holds `group_bytes` in memory.
+
+        Many small files make many small batches; a row group of one row costs every later reader as much as one of ten thousand.
+        """
+        self._waiting.append(batch)
+        self._waiting_bytes += batch.nbytes
+        if self._waiting_bytes >= self._group_bytes:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if self._waiting:
+            self.write(pa.Table.from_batches(self._waiting, self._schema).combine_chunks())
+            self._waiting.clear()
+            self._waiting_bytes = 0
 
     def write(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Appends a batch as one row group; an empty one is nothing."""
@@ -112,6 +131,7 @@ class PartitionWriter:
             self._sink.close()
             self._tmp.unlink(missing_ok=True)
             return
+        self._write_waiting()
         self._writer.close()
         digest = self._sink.finish()
         os.replace(self._tmp, self._final)

@@ -159,9 +159,8 @@ class _Page:
     """Collects the fields of one page."""
 
     def __init__(self) -> None:
-        self._value: dict[str, Any] = {
-            "title": "", "ns": None, "id": None, "redirect": None, "revision": None, "timestamp": None, "model": None, "format": None, "text": "",
-        }  # fmt: skip
+        absent = ("ns", "id", "redirect", "revision", "timestamp", "model", "format")
+        self._value: dict[str, Any] = {"title": "", **dict.fromkeys(absent), "text": ""}
         self._depth = 0
         self._in_revision = False
         self._field: str | None = None

@@ -1,0 +1,3 @@
+SELECT t.reason, any_value(m.meaning) AS meaning, count(*) AS count
+FROM rejects AS t LEFT JOIN (SELECT * FROM reasons WHERE list = 'reject') AS m ON t.reason = m.reason
+GROUP BY t.reason ORDER BY count DESC, t.reason
