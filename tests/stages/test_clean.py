@@ -118,7 +118,13 @@ def test_changed_by_names_the_rules_that_changed_the_row_in_order() -> None:
         row("document", title="t\x00", text="b"),
         row("preference", rejected=[says("assistant", "bad\r\n\x00 ")]),
     )
-    assert found.kept["changed_by"].to_pylist() == [[], ["line_ends", "trim"], ["controls"], ["controls"], ["line_ends", "controls", "trim"]]
+    assert found.kept["changed_by"].to_pylist() == [
+        [],
+        ["line_ends", "trim"],
+        ["controls"],
+        ["controls"],
+        ["line_ends", "controls", "trim"],
+    ]
     assert found.changed == {"line_ends": 2, "controls": 3, "trim": 2}
     assert found.kept["rejected"].to_pylist()[4] == [says("assistant", "bad")]
     assert found.kept["messages"].to_pylist()[1] == talk("a\nb", "fine")
