@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corpus.console import OUT, as_csv, table, to_json, visible, write
 from corpus.pipeline import Outcome, Plan
-from corpus.sources.fetch import Fetched
 from corpus.warehouse.audit import Audit
 from corpus.warehouse.query import Answer, Question
 from corpus.why import Life
+
+if TYPE_CHECKING:
+    from corpus.sources.fetch import Fetched  # imports the hub's client, which no other verb needs
 
 _LISTED = 10
 _SHOWN_CHARS = 1500

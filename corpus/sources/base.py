@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -173,6 +174,9 @@ class Source:
 class Emit:
     """Collects rows in columns: flat lists that become Arrow arrays without a Python object per row and field.
 
+    What most rows do not have (a title, a rejected answer, a mark of the publisher) is kept by row number only where there is any:
+    a list entry per row and column would be half of the cost of an instruction row.
+
     `file`, `subset` and `split` tell the parse function where the record comes from; per-row `subset` and `split`
     arguments win over them.
     """
@@ -191,115 +195,146 @@ class Emit:
     def clear(self) -> None:
         """Forgets all rows."""
         self._kinds: list[str] = []
-        self._subsets: list[str | None] = []
-        self._splits: list[str | None] = []
         self._messages = _Turns()
         self._chosen = _Turns()
         self._rejected = _Turns()
-        self._titles: list[str | None] = []
-        self._texts: list[str | None] = []
-        self._metas: list[str | None] = []
-        self._skips: list[str | None] = []
+        self._subsets: dict[int, str] = {}
+        self._splits: dict[int, str] = {}
+        self._titles: dict[int, str] = {}
+        self._texts: dict[int, str] = {}
+        self._metas: dict[int, str] = {}
+        self._skips: dict[int, str] = {}
 
     def dialogue(self, messages: Iterable[Message], **more: Any) -> None:
         """A conversation. `more`: subset, split, meta (a dict), skip (a key of schema.DROP_REASONS)."""
-        self._row("dialogue", messages, None, None, None, None, **more)
+        self._row("dialogue", messages, **more)
 
     def prompt(self, messages: Iterable[Message], **more: Any) -> None:
         """A conversation that ends where the assistant is to speak."""
-        self._row("prompt", messages, None, None, None, None, **more)
+        self._row("prompt", messages, **more)
 
     def preference(self, messages: Iterable[Message], chosen: Iterable[Message], rejected: Iterable[Message], **more: Any) -> None:
         """Two continuations of `messages`, of which the publisher prefers the first."""
-        self._row("preference", messages, chosen, rejected, None, None, **more)
+        row = len(self._kinds)
+        self._chosen.add(row, chosen)
+        self._rejected.add(row, rejected)
+        self._row("preference", messages, **more)
 
     def document(self, text: str, title: str | None = None, **more: Any) -> None:
         """A text."""
-        self._row("document", (), None, None, title, text, **more)
+        row = len(self._kinds)
+        _put(self._texts, row, text)
+        _put(self._titles, row, title)
+        self._row("document", (), **more)
 
     def _row(
         self,
         kind: str,
         messages: Iterable[Message],
-        chosen: Iterable[Message] | None,
-        rejected: Iterable[Message] | None,
-        title: str | None,
-        text: str | None,
         *,
         subset: str | None = None,
         split: str | None = None,
         meta: dict[str, Any] | None = None,
         skip: str | None = None,
     ) -> None:
+        row = len(self._kinds)
+        self._messages.add(row, messages)
+        if subset is not None:
+            _put(self._subsets, row, subset)
+        if split is not None:
+            _put(self._splits, row, split)
+        if meta:
+            self._metas[row] = orjson.dumps(meta, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        if skip is not None:
+            _put(self._skips, row, skip)
         self._kinds.append(kind)
-        self._messages.add(messages)
-        self._chosen.add(chosen)
-        self._rejected.add(rejected)
-        self._titles.append(title)
-        self._texts.append(text)
-        self._subsets.append(subset if subset is not None else self.subset)
-        self._splits.append(split if split is not None else self.split)
-        self._metas.append(orjson.dumps(meta, default=str, option=orjson.OPT_NON_STR_KEYS).decode() if meta else None)
-        self._skips.append(skip)
 
     def __len__(self) -> int:
         return len(self._kinds)
 
     def rollback(self, rows: int) -> None:
         """Forgets all but the first `rows` rows: what a record emitted before it turned out to be bad."""
-        for column in (self._kinds, self._titles, self._texts, self._subsets, self._splits, self._metas, self._skips):
-            del column[rows:]
+        del self._kinds[rows:]
+        for column in (self._titles, self._texts, self._subsets, self._splits, self._metas, self._skips):
+            while column and next(reversed(column)) >= rows:
+                column.popitem()
         for turns in (self._messages, self._chosen, self._rejected):
             turns.rollback(rows)
 
     def columns(self) -> dict[str, pa.Array]:
         """The rows so far as Arrow arrays, by column name of `schema.ROWS`."""
+        n = len(self._kinds)
         return {
             "kind": pa.array(self._kinds, pa.string()),
-            "subset": pa.array(self._subsets, pa.string()),
-            "upstream_split": pa.array(self._splits, pa.string()),
-            "messages": self._messages.array(),
-            "chosen": self._chosen.array(),
-            "rejected": self._rejected.array(),
-            "title": pa.array(self._titles, pa.string()),
-            "text": pa.array(self._texts, pa.string()),
-            "meta": pa.array(self._metas, pa.string()),
-            "skip": pa.array(self._skips, pa.string()),
+            "subset": strings(self._subsets, n, self.subset),
+            "upstream_split": strings(self._splits, n, self.split),
+            "messages": self._messages.array(n),
+            "chosen": self._chosen.array(n),
+            "rejected": self._rejected.array(n),
+            "title": strings(self._titles, n),
+            "text": strings(self._texts, n),
+            "meta": strings(self._metas, n),
+            "skip": strings(self._skips, n),
         }
 
 
-class _Turns:
-    """A column of conversations as two flat lists and offsets. None is a null row."""
+def strings(values: dict[int, str], rows: int, default: str | None = None) -> pa.Array:
+    """A column of `rows` strings of which only some are not the default, given by row number."""
+    if not values:
+        return pa.repeat(pa.scalar(default, pa.string()), rows)
+    return pa.array([values.get(row, default) for row in range(rows)], pa.string())
 
-    __slots__ = ("contents", "nulls", "offsets", "roles")
+
+def _put(column: dict[int, str], row: int, value: str | None) -> None:
+    if isinstance(value, str):
+        column[row] = value
+    elif value is not None:
+        raise Reject("shape", f"found {type(value).__name__}, expected a text")
+
+
+class _Turns:
+    """A column of conversations as flat lists: the roles and contents of all messages, and for each conversation its row and end."""
+
+    __slots__ = ("contents", "ends", "roles", "rows")
 
     def __init__(self) -> None:
         self.roles: list[str] = []
         self.contents: list[str] = []
-        self.offsets = [0]
-        self.nulls: list[bool] = []
+        self.rows: list[int] = []
+        self.ends: list[int] = []
 
-    def add(self, messages: Iterable[Message] | None) -> None:
-        if messages is None:
-            self.nulls.append(True)
-        else:
-            for role, content in messages:
-                self.roles.append(role)
-                self.contents.append(content)
-            self.nulls.append(False)
-        self.offsets.append(len(self.roles))
+    def add(self, row: int, messages: Iterable[Message]) -> None:
+        roles, contents = self.roles, self.contents
+        for role, content in messages:
+            if not isinstance(content, str):
+                raise Reject("shape", f"a message of role {role!r} holds {type(content).__name__}, expected a text")
+            roles.append(role)
+            contents.append(content)
+        self.rows.append(row)
+        self.ends.append(len(roles))
 
     def rollback(self, rows: int) -> None:
-        del self.nulls[rows:]
-        del self.offsets[rows + 1 :]
-        del self.roles[self.offsets[-1] :]
-        del self.contents[self.offsets[-1] :]
+        while self.rows and self.rows[-1] >= rows:
+            self.rows.pop()
+            self.ends.pop()
+        end = self.ends[-1] if self.ends else 0
+        del self.roles[end:]
+        del self.contents[end:]
 
-    def array(self) -> pa.ListArray:
-        if self.nulls and all(self.nulls):
-            return pa.nulls(len(self.nulls), MESSAGES)
+    def array(self, rows: int) -> pa.ListArray:
+        """The column; rows without a conversation are null."""
+        if not self.rows:
+            return pa.nulls(rows, MESSAGES)
         struct = pa.StructArray.from_arrays(
             [pa.array(self.roles, pa.string()), pa.array(self.contents, pa.string())], fields=list(MESSAGES.value_type)
         )
-        mask = pa.array(self.nulls, pa.bool_()) if any(self.nulls) else None
-        return pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), struct, type=MESSAGES, mask=mask)
+        lengths = np.zeros(rows, np.int32)
+        lengths[self.rows] = np.diff(self.ends, prepend=0)
+        offsets = np.zeros(rows + 1, np.int32)
+        np.cumsum(lengths, out=offsets[1:])
+        mask = None
+        if len(self.rows) < rows:
+            absent = np.ones(rows, bool)
+            absent[self.rows] = False
+            mask = pa.array(absent)
+        return pa.ListArray.from_arrays(pa.array(offsets), struct, type=MESSAGES, mask=mask)

@@ -14,17 +14,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
 from corpus.schema import REJECTS, ROWS
-from corpus.sources.base import RAW_BOUND, Emit, Frame, Reject, Rejected, Source
+from corpus.sources.base import RAW_BOUND, Emit, Frame, Reject, Rejected, Source, strings
 from corpus.sources.framing import Limits, Opened, Part, open_file
 
-_SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+_SORTED = orjson.OPT_SORT_KEYS
+_SORTED_ANY_KEYS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 _DATA_FAULTS = (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError)
 BATCH_BYTES = 16 << 20
 """Upstream bytes per batch, which becomes one row group. Large enough for zstd and vectorised rules, small enough for 100 MB of
@@ -37,9 +40,20 @@ def record_key(source: str, record: Any) -> bytes:
     Raises:
         TypeError: for a record that JSON cannot express.
     """
-    h = blake2b(source.encode() + b"\0", digest_size=16)
-    h.update(orjson.dumps(record, default=_plain, option=_SORTED))
-    return h.digest()
+    return blake2b(source.encode() + b"\0" + _canonical(record), digest_size=16).digest()
+
+
+def _canonical(record: Any) -> bytes:
+    """The record as JSON with sorted keys and no spaces.
+
+    Raises:
+        TypeError: for a record that JSON cannot express.
+    """
+    try:
+        return orjson.dumps(record, _plain, _SORTED)
+    except TypeError:
+        # Keys that are no strings come from no container but a source's own framer; asking for them costs every record half as much again.
+        return orjson.dumps(record, _plain, _SORTED_ANY_KEYS)
 
 
 def _plain(value: Any) -> Any:
@@ -72,18 +86,49 @@ class FileStats:
 
 
 class Occurrences:
-    """Counts how often a key was seen. One dictionary entry per distinct key of a partition, and partitions are bounded."""
+    """Counts how often a key was seen.
 
-    __slots__ = ("_seen",)
+    Most files are cut into partitions of some hundred thousand records, but a compressed dump is one partition whatever its size.
+    So only the last million keys are in a dictionary (150 bytes each); earlier ones are in sorted arrays (20 bytes each), which
+    are searched for all keys of a frame at once.
+    """
 
-    def __init__(self) -> None:
-        self._seen: dict[bytes, int] = {}
+    __slots__ = ("_most", "_recent", "_sealed")
 
-    def next(self, key: bytes) -> int:
-        """The occurrence number of this appearance of `key`: 0 for the first."""
-        n = self._seen.get(key, 0)
-        self._seen[key] = n + 1
-        return n
+    def __init__(self, most: int = 1 << 20) -> None:
+        self._most = most
+        self._recent: dict[bytes, int] = {}
+        self._sealed: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def number(self, keys: list[bytes]) -> list[int]:
+        """The occurrence number of each of these appearances of 16-byte keys, in order: 0 for the first of a key."""
+        recent = self._recent
+        numbers = []
+        for key in keys:
+            n = recent.get(key, 0)
+            recent[key] = n + 1
+            numbers.append(n)
+        if self._sealed:
+            numbers = (np.array(numbers, np.int64) + self._earlier(keys)).tolist()
+        if len(recent) >= self._most:
+            ordered = sorted(recent)
+            counts = np.fromiter((recent[key] for key in ordered), np.uint32, len(ordered))
+            self._sealed.append((np.frombuffer(b"".join(ordered), _KEY), counts))
+            recent.clear()
+        return numbers
+
+    def _earlier(self, keys: list[bytes]) -> np.ndarray:
+        """How often each key was seen before the recent ones."""
+        wanted = np.frombuffer(b"".join(keys), _KEY)
+        total = np.zeros(len(keys), np.int64)
+        for known, counts in self._sealed:
+            at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+            total += np.where(known[at] == wanted, counts[at], 0)
+        return total
+
+
+_KEY = np.dtype("S16")
+"""Compared byte by byte. That numpy ignores NUL bytes at the end changes nothing between keys of one length."""
 
 
 @dataclass(slots=True)
@@ -146,47 +191,47 @@ def _read_frames(source: Source, opened: Opened, emit: Emit, stats: FileStats, s
 
 
 def _parse_frame(source: Source, frame: Frame, emit: Emit, stats: FileStats, seen: Occurrences, pending: _Pending) -> None:
-    parse, name = source.parse, source.name
-    offsets, lengths, notes, groups = frame.offsets, frame.lengths, frame.notes, frame.groups
-    base = blake2b(name.encode() + b"\0", digest_size=16)
-    for at, (value, ordinal) in enumerate(zip(frame.values, frame.ordinals, strict=True)):
-        before = len(emit)
-        offset = offsets[at] if offsets is not None else None
-        length = lengths[at] if lengths is not None else None
+    if len(frame.values) != len(frame.ordinals):
+        raise ValueError(f"{stats.file}: a frame of {len(frame.values)} values and {len(frame.ordinals)} ordinals")
+    parse, prefix = source.parse, blake2b(source.name.encode() + b"\0", digest_size=16)
+    keys: list[bytes] = []  # of each record that makes rows,
+    owners: list[int] = []  # its position in the frame,
+    made: list[int] = []  # and how many rows it makes
+    end = len(emit)
+    for at, value in enumerate(frame.values):
         try:
             parse(value, emit)
-            if len(emit) == before:
+            rows = len(emit) - end
+            if not rows:
                 raise Reject("no_rows", "the record says nothing that a row could hold")
-            canonical = orjson.dumps(value, default=_plain, option=_SORTED)
+            canonical = _canonical(value)
         except Reject as e:
-            emit.rollback(before)
-            pending.reject(stats, Rejected(ordinal, offset, length, e.reason, e.detail, _raw(frame, at)), groups.get(at))
+            emit.rollback(end)
+            pending.reject(stats, _rejected(frame, at, e.reason, e.detail), frame.groups.get(at))
             continue
         except _DATA_FAULTS as e:
-            emit.rollback(before)
-            detail = f"{type(e).__name__}: {e}"[:500]
-            pending.reject(stats, Rejected(ordinal, offset, length, "shape", detail, _raw(frame, at)), groups.get(at))
+            emit.rollback(end)
+            pending.reject(stats, _rejected(frame, at, "shape", f"{type(e).__name__}: {e}"[:500]), frame.groups.get(at))
             continue
-        h = base.copy()
-        h.update(canonical)
-        key = h.digest()
-        occurrence = seen.next(key)
-        note = notes.get(at) if notes else None
-        group = groups.get(at) if groups else None
-        for row in range(len(emit) - before):
-            first = occurrence == 0 and row == 0
-            pending.ids.append(key.hex() if first else row_id(key, occurrence, row))
-            pending.firsts.append(None if first else key.hex())
-            pending.records.append(ordinal)
-            pending.offsets.append(offset)
-            pending.lengths.append(length)
-            pending.notes.append(note)
-            pending.groups.append(group)
-        stats.row_records += 1 if group is None else len(group)
-        stats.rows += len(emit) - before
-        stats.recovered += note is not None
+        end += rows
+        key = prefix.copy()
+        key.update(canonical)
+        keys.append(key.digest())
+        owners.append(at)
+        made.append(rows)
+    pending.identify(keys, seen.number(keys), made)
+    pending.place(frame, owners, made)
+    stats.row_records += sum(len(frame.groups.get(at, (at,))) for at in owners) if frame.groups else len(owners)
+    stats.rows += sum(made)
+    stats.recovered += sum(at in frame.notes for at in owners) if frame.notes else 0
     for rejected in frame.rejects:
         pending.reject(stats, rejected, None)
+
+
+def _rejected(frame: Frame, at: int, reason: str, detail: str) -> Rejected:
+    offset = frame.offsets[at] if frame.offsets is not None else None
+    length = frame.lengths[at] if frame.lengths is not None else None
+    return Rejected(frame.ordinals[at], offset, length, reason, detail, _raw(frame, at))
 
 
 def _raw(frame: Frame, at: int) -> bytes:
@@ -205,13 +250,46 @@ class _Pending:
 
     def clear(self) -> None:
         self.ids: list[str] = []
-        self.firsts: list[str | None] = []
+        self.firsts: dict[int, str] = {}
         self.records: list[int] = []
         self.offsets: list[int | None] = []
         self.lengths: list[int | None] = []
-        self.notes: list[str | None] = []
-        self.groups: list[list[int] | None] = []
+        self.notes: dict[int, str] = {}
+        self.groups: dict[int, list[int]] = {}
         self.rejects: list[Rejected] = []
+
+    def identify(self, keys: list[bytes], occurrences: list[int], made: list[int]) -> None:
+        """Gives the next rows their identities: `made[i]` rows come from the record with the key `keys[i]`."""
+        ids, firsts = self.ids, self.firsts
+        for key, occurrence, rows in zip(keys, occurrences, made, strict=True):
+            if rows == 1 and not occurrence:
+                ids.append(key.hex())
+                continue
+            for row in range(rows):
+                if occurrence or row:
+                    firsts[len(ids)] = key.hex()
+                ids.append(row_id(key, occurrence, row))
+
+    def place(self, frame: Frame, owners: list[int], made: list[int]) -> None:
+        """Says where the next rows come from: `made[i]` rows from the record at `owners[i]` in the frame."""
+        first = len(self.records)
+        rows = sum(made)
+        if len(owners) == rows == len(frame.values):  # every record makes one row
+            self.records += frame.ordinals
+            self.offsets += frame.offsets if frame.offsets is not None else repeat(None, rows)
+            self.lengths += frame.lengths if frame.lengths is not None else repeat(None, rows)
+            of_row = owners
+        else:
+            of_row = [at for at, n in zip(owners, made, strict=True) for _ in range(n)]
+            self.records += [frame.ordinals[at] for at in of_row]
+            self.offsets += [frame.offsets[at] for at in of_row] if frame.offsets is not None else repeat(None, rows)
+            self.lengths += [frame.lengths[at] for at in of_row] if frame.lengths is not None else repeat(None, rows)
+        if frame.notes or frame.groups:
+            for row, at in enumerate(of_row, first):
+                if at in frame.notes:
+                    self.notes[row] = frame.notes[at]
+                if at in frame.groups:
+                    self.groups[row] = frame.groups[at]
 
     def reject(self, stats: FileStats, rejected: Rejected, group: list[int] | None) -> None:
         """Counts and keeps a reject: one for each record that it folds."""
@@ -235,11 +313,11 @@ class _Pending:
                 "license": pa.repeat(pa.scalar(source.license, pa.string()), n),
                 "file": pa.repeat(pa.scalar(file, pa.string()), n),
                 "record": pa.array(self.records, pa.int64()),
-                "records": pa.array(self.groups, pa.list_(pa.int64())),
+                "records": _lists(self.groups, n),
                 "byte_offset": pa.array(self.offsets, pa.int64()),
                 "byte_length": pa.array(self.lengths, pa.int64()),
-                "first_id": pa.array(self.firsts, pa.string()),
-                "recovered": pa.array(self.notes, pa.string()),
+                "first_id": strings(self.firsts, n),
+                "recovered": strings(self.notes, n),
             }
             rows = pa.record_batch([columns[c.name] for c in ROWS.columns], schema=ROWS.schema)
         rejects = [
@@ -262,6 +340,11 @@ def faulty(source: Source, name: str, reason: str, detail: str) -> tuple[FileSta
         "reason": reason, "detail": detail, "raw": b"",
     }  # fmt: skip
     return stats, reject
+
+
+def _lists(values: dict[int, list[int]], rows: int) -> pa.Array:
+    kind = pa.list_(pa.int64())
+    return pa.array([values.get(row) for row in range(rows)], kind) if values else pa.nulls(rows, kind)
 
 
 def rejects_table(rejects: list[dict[str, Any]]) -> pa.Table:

@@ -29,10 +29,10 @@ def text_of(record: Mapping[str, Any], key: str, *, empty: bool = True) -> str:
         Reject: shape, when the value is not a string, or is empty though `empty` is False.
     """
     value = record.get(key)
-    if value is None:
+    if not isinstance(value, str):
+        if value is not None:
+            raise Reject("shape", f"field {key!r} holds {type(value).__name__}, expected a string")
         value = ""
-    elif not isinstance(value, str):
-        raise Reject("shape", f"field {key!r} holds {type(value).__name__}, expected a string")
     if not empty and not value.strip():
         raise Reject("no_rows", f"field {key!r} is empty")
     return value
@@ -44,7 +44,7 @@ def need(record: Any, *keys: str) -> Mapping[str, Any]:
     Raises:
         Reject: shape, naming the fields that were found.
     """
-    if not isinstance(record, Mapping):
+    if not isinstance(record, (dict, Mapping)):  # dict first: asking an abstract class takes longer
         raise Reject("shape", f"found {type(record).__name__}, expected an object with {', '.join(keys)}")
     missing = [k for k in keys if k not in record]
     if missing:
@@ -79,12 +79,14 @@ def alpaca(
     `history` may be a list of [question, answer] pairs that come before, `system` a field with a system message. A row without an output
     field is a prompt; one whose output is empty is still a dialogue, and the clean stage says why it is dropped.
     """
-    used = tuple(k for k in (instruction, extra, output, history, system) if k)
+    used = frozenset(k for k in (instruction, extra, output, history, system) if k)
 
     def parse(record: Any, emit: Emit, /) -> None:
         need(record, instruction)
-        user = join_input(text_of(record, instruction), text_of(record, extra) if extra else "")
-        messages: list[Message] = opening(record, system)
+        user = text_of(record, instruction)
+        if extra and (more := text_of(record, extra)):
+            user = join_input(user, more)
+        messages: list[Message] = opening(record, system) if system else []
         past = record.get(history) if history else None
         if past:
             if not isinstance(past, list):
@@ -92,7 +94,7 @@ def alpaca(
             for question, answer in past:
                 messages += [(USER, question), (ASSISTANT, answer)]
         messages.append((USER, user))
-        meta = rest(record, *used)
+        meta = None if used.issuperset(record) else rest(record, *used)
         if record.get(output) is None:
             if not user.strip():
                 raise Reject("no_rows", "neither an instruction nor an output")
