@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -118,6 +119,15 @@ def _json(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return str(value)
+
+
+def command() -> str:
+    """How this command is called here: `corpus`, or with its path where the shell would not find it (an environment that is not active)."""
+    called = Path(sys.argv[0])
+    if called.name != "corpus":
+        return "corpus"
+    found = shutil.which("corpus")
+    return "corpus" if found and os.path.realpath(found) == os.path.realpath(called) else str(called)
 
 
 def write(text: str) -> None:

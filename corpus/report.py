@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from corpus.console import OUT, as_csv, table, to_json, visible, write
-from corpus.pipeline import Outcome, Plan
+from corpus.console import OUT, as_csv, command, table, to_json, visible, write
+from corpus.pipeline import STAGES, Outcome, Plan
 from corpus.sources.fetch import Fetched
 from corpus.warehouse.audit import Audit
 from corpus.warehouse.query import Answer, Question
@@ -61,12 +61,19 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
         _say(f"{len(done.unclaimed):,} files belong to no source of the recipe and were not read: {shown}{more}")
     _say()
     place = "" if root == Path("warehouse") else f" --warehouse {root}"
+    corpus = command()
+    hints = [
+        (f"{corpus} sql drops{place}", "what each source lost, and why"),
+        (f"{corpus} sql{place}", "all ready questions"),
+        *((f"{corpus} why {row['row_id'][:12]}{place}", "the life of one row") for row in figures["example"]),
+        (f"{corpus} audit{place}", "what must hold, and that it does"),
+        (str(root / "corpus.duckdb"), "the catalog: rows, rejects, dropped, splits, lineage …"),
+        (f"{root / 'splits' / recipe}/", "the training sets: a folder of parquet files each"),
+    ]
+    width = max(len(what) for what, _ in hints)
     _say("Where to look next:")
-    _say(f"  corpus sql drops{place}          what each source lost, and why (`corpus sql{place}` lists all questions)")
-    for row in figures["example"]:
-        _say(f"  corpus why {row['row_id'][:12]}{place}   the life of one row")
-    _say(f"  duckdb {root / 'corpus.duckdb'}      views rows, rejects, dropped, splits, lineage …")
-    _say(f"  {root / 'splits' / recipe}/<split>/        the training sets, as parquet")
+    for what, tells in hints:
+        _say(f"  {what:{width}}  {tells}")
 
 
 def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
@@ -78,9 +85,8 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
     if not found.changes:
         _say(f"Nothing would be rebuilt: all {sum(found.unchanged.values()):,} partitions are up to date.")
         return
-    stages = dict.fromkeys([*(c.stage for c in found.changes), *found.unchanged])
     rows = []
-    for stage in stages:
+    for stage in [s for s in STAGES if found.unchanged[s] or any(c.stage == s for c in found.changes)]:
         changes = [c for c in found.changes if c.stage == stage]
         certain = sum(c.certain for c in changes)
         reasons = Counter(c.why for c in changes).most_common()
@@ -232,14 +238,15 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
                 _say(f"  found      {r['files']:,} files, {r['bytes'] / 1e6:,.1f} MB")
             _say(f"  to get it  {r['get']}\n")
         return
-    columns = ["source", "what it is", "licence as stated upstream", *(["files", "MB", "to get it"] if scanned else ["to get it"])]
+    columns = ["source", "what it is", "licence as stated upstream", *(["files", "MB"] if scanned else []), "get"]
     body = []
     for r in rows:
-        get = "" if scanned and r["files"] else r["get"]
+        get = "" if scanned and r["files"] else "fetch" if r["fetch"] else "by hand"
         have = [r["files"], f"{r['bytes'] / 1e6:,.1f}" if r["files"] else ""] if scanned else []
         body.append([r["name"], r["about"], r["license"], *have, get])
     table(columns, body, right=("files", "MB"))
-    _say(f"\n{len(rows)} sources; `corpus sources NAME` tells more of one")
+    corpus = command()
+    _say(f"\n{len(rows)} sources; `{corpus} sources NAME` tells more of one; what says fetch, `{corpus} fetch NAME` downloads")
     if scanned:
         _say(f"found {sum(1 for r in rows if r['files'])}, missing {sum(1 for r in rows if not r['files'])}")
         for fault in scanned.faults:

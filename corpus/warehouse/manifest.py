@@ -65,7 +65,13 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, most: int = 3) -> str:
     """What differs between two sets of fingerprint parts, in words: "clean.max_chars 500 → 400; input a.json changed"."""
-    found = list(_compare("", old, new))
+    found = [d for d in _compare("", old, new) if not d.startswith("inputs.")]
+    inputs = [d for d in _compare("", old, new) if d.startswith("inputs.")]
+    if len(inputs) > 1:
+        # A stage over all partitions reads hundreds: which of them changed is told by the stage that made them.
+        found.append(f"{len(inputs):,} of {len({*old.get('inputs', ()), *new.get('inputs', ())}):,} inputs changed")
+    else:
+        found += [f"input {d.removeprefix('inputs.')}" for d in inputs]
     more = f"; and {len(found) - most} more" if len(found) > most else ""
     return "; ".join(found[:most]) + more
 
