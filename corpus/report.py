@@ -114,8 +114,8 @@ def life(found: Life, *, as_json: bool) -> None:
         write(to_json(asdict(found)) + "\n")
         return
     _say(f"row       {row['row_id']}")
-    _say(f"source    {row['source']}" + (f", {row['subset']}" if row["subset"] else "") + f"  ({row['license']})")
-    place = f", byte {row['offset']:,}" if row["byte_offset"] is not None else ""
+    _say(f"source    {row['source']}" + (f", {visible(row['subset'])}" if row["subset"] else "") + f"  ({row['license']})")
+    place = f", byte {row['byte_offset']:,}" if row["byte_offset"] is not None else ""
     _say(
         f"upstream  {visible(row['file'])}, record {row['record']:,}{place}"
         + (f", marked {row['upstream_split']}" if row["upstream_split"] else "")
