@@ -218,7 +218,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except CorpusError as e:
-        sys.stderr.write(f"corpus: {e}\n")
+        from corpus.console import visible
+
+        sys.stderr.write(f"corpus: {visible(str(e))}\n")
         sys.exit(e.exit_code)
     except OSError as e:
         if e.filename is None and e.errno is None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import math
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from corpus import pipeline
 from corpus.executors.task import Report, Task
@@ -69,17 +68,18 @@ class Bars(pipeline.Progress):
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, right: Iterable[str] = ()) -> None:
     """Prints a table."""
-    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    # Text objects: rich takes a plain string for markup, and no escaping of it stands `\[/x]`, which LaTeX in the data is full of.
+    drawn = Table(title=Text(title) if title else None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     numeric = set(right)
     for column in columns:
-        drawn.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        drawn.add_column(Text(visible(column)), justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*[cell(v) for v in row])
-    OUT.print(drawn, markup=False)
+        drawn.add_row(*[Text(cell(v)) for v in row])
+    OUT.print(drawn)
 
 
 def cell(value: Any) -> str:
-    """A value as a person reads it. Text from data cannot carry terminal control sequences or markup."""
+    """A value as a person reads it. Text from data cannot carry terminal control sequences."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -88,7 +88,9 @@ def cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(cell, value))
-    return visible(str(value)).replace("[", r"\[")
+    if isinstance(value, bytes):
+        return value.hex()
+    return visible(str(value))
 
 
 def visible(text: str) -> str:
@@ -100,24 +102,40 @@ def visible(text: str) -> str:
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as CSV with a header."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([json.dumps(v, ensure_ascii=False, default=str) if isinstance(v, (list, dict)) else v for v in row] for row in rows)
-    return out.getvalue()
+    """Rows as CSV with a header. NULL is an empty field, an empty text is "", as DuckDB writes and reads them."""
+    lines = [",".join(map(_csv_field, row)) for row in [columns, *rows]]
+    return "".join((line or '""') + "\n" for line in lines)
+
+
+def _csv_field(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.hex()
+    text = json.dumps(_plain(value), ensure_ascii=False) if isinstance(value, (list, dict)) else str(value)
+    # Python's csv module leaves a lone CR unquoted, and readers take it for the end of the record.
+    if not text or any(c in text for c in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def to_json(value: Any) -> str:
     """A value as JSON, readable."""
-    return json.dumps(value, ensure_ascii=False, indent=2, default=_json)
+    return json.dumps(_plain(value), ensure_ascii=False, indent=2)
 
 
-def _json(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """A value in the types of JSON, which knows no NaN and only text for keys."""
+    if isinstance(value, dict):
+        return {k if isinstance(k, str) else str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, Path):
-        return str(value)
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     return str(value)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from corpus.errors import DataError, RejectLimitError
 from corpus.executors.task import Executor, Report, Task
-from corpus.recipe import Recipe, SourceChoice
+from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
 from corpus.sources import get, registry, resolve
 from corpus.sources.base import Source
 from corpus.sources.found import scan
@@ -116,7 +116,7 @@ def _choices(recipe: Recipe, known: Mapping[str, Source]) -> tuple[dict[str, Sou
                 choices.setdefault(name, SourceChoice(name=name, priority=choice.priority))
             continue
         if choice.files:
-            own[choice.name] = choice.model_dump(include={"files", "shape", "fields", "license", "about"})
+            own[choice.name] = choice.model_dump(include=set(OWN_FIELDS))
         else:
             get(choice.name, dict(known))
         choices[choice.name] = choice
@@ -180,21 +180,27 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     before = {(p.stage, p.key): p for p in warehouse.current(recipe.name)}
     line = steps(ctx)
     tasks = next(line)
-    unsure: set[str] = set()
+    renumbered: set[str] = set()  # sources whose identities an earlier stage will decide
+    reassigned = False
     try:
         while True:
             done = {}
             for task in tasks:
                 known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
-                if known is None:
-                    certain = not ({task.stage} & unsure)
-                    result.changes.append(Change(task.stage, task.key, _why(task, before, warehouse), certain))
-                    if task.stage in (identify.NAME, allocate.NAME):
-                        # What these write decides which partitions the next stage can keep.
-                        unsure |= {clean.NAME} if task.stage == identify.NAME else {render.NAME}
-                    known = Partition(task.stage, task.key, task.fingerprint, task.parts)
-                else:
+                unsure = {clean.NAME: task.key.partition("/")[0] in renumbered, render.NAME: reassigned}.get(task.stage, False)
+                if known is not None and not unsure:
                     result.unchanged[task.stage] += 1
+                else:
+                    why = _why(task, before, warehouse) if known is None else "identities of its source are numbered anew"
+                    result.changes.append(Change(task.stage, task.key, why, certain=not unsure))
+                # A file that was damaged is made again with the same bytes, so what comes after can be told from the manifest.
+                known = known or warehouse.manifests.get(task.stage, task.key, task.fingerprint)
+                if known is None:
+                    # What these write decides which partitions the next stage can keep.
+                    if task.stage == identify.NAME:
+                        renumbered.add(task.key)
+                    reassigned |= task.stage == allocate.NAME
+                    known = Partition(task.stage, task.key, task.fingerprint, task.parts)
                 done[task.key] = known
             tasks = line.send(done)
     except StopIteration:
@@ -273,15 +279,15 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
                 break
         warehouse.index.save()
         found = Build.of(recipe, data, ctx, made)
-        changed = bool(built) or warehouse.latest() != found.fingerprint or not warehouse.catalog_path.exists()
+        changed = bool(built) or not warehouse.recorded(found) or not warehouse.catalog_path.exists()
         if changed:
             make(warehouse, found)
             check(warehouse.catalog_path)
             found = replace(found, figures=figures(warehouse.catalog_path, recipe.name))
             warehouse.record(found)
-            warehouse.sweep()
         else:
             found = warehouse.builds()[recipe.name]
+        warehouse.sweep()  # also when nothing has changed: a build may have been killed before or while it swept
         warehouse.save_verified()
     return Outcome(found, built, unchanged, unclaimed, time.monotonic() - started, changed)
 

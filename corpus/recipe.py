@@ -18,7 +18,12 @@ from corpus.errors import RecipeError, nearest
 from corpus.schema import Kind
 
 _RESERVED = {"train", "test", "dev", "eval", "valid", "validation"}
+_TAKEN = {"main", "temp", "system", "corpus", "information_schema", "pg_catalog"}
 _NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
+OWN_FIELDS = ("files", "shape", "fields", "license", "about")
+"""What declares a user's own source, see `corpus.sources.resolve`."""
 
 
 class Form(StrEnum):
@@ -150,7 +155,7 @@ class SplitSpec(_Model):
             publisher marks as validation or test goes to the eval part, whatever `eval` says.
     """
 
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     rows: Annotated[int, Field(ge=0)] | None = None
     per_source: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     sources: tuple[str, ...] = ()
@@ -214,6 +219,21 @@ class Recipe(_Model):
             raise ValueError("expected a list of source names, or of objects with a name")
         return tuple({"name": v} if isinstance(v, str) else v for v in value)
 
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if value in _TAKEN:
+            raise ValueError(f"{value!r} means something else in the catalog, where every recipe has a schema; choose another name")
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _once(cls, value: tuple[SourceChoice, ...]) -> tuple[SourceChoice, ...]:
+        names = [s.name for s in value]
+        if twice := [n for n in names if names.count(n) > 1]:
+            raise ValueError(f"source {twice[0]!r} is named twice")
+        return value
+
     @field_validator("template")
     @classmethod
     def _template(cls, value: str) -> str:
@@ -238,19 +258,99 @@ def parse(text: str, where: str) -> Recipe:
     Raises:
         RecipeError: with file, line, key and the nearest right one.
     """
+    if len(text) > _MOST_CHARS:
+        raise RecipeError(f"{where}: {len(text):,} characters are no recipe; at most {_MOST_CHARS:,} are read")
     try:
         node = yaml.compose(text, yaml.SafeLoader)
+        _check_nodes(where, node)
         loaded = yaml.safe_load(text)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise RecipeError(f"{where}{line}: not valid YAML: {getattr(e, 'problem', None) or e}") from e
+    except RecursionError as e:
+        raise RecipeError(f"{where}: nested too deeply for a recipe") from e
+    except ValueError as e:  # PyYAML's own conversions: a date such as 2024-13-40
+        raise RecipeError(f"{where}: not valid YAML: {e}") from e
     if not isinstance(loaded, dict):
         raise RecipeError(f"{where}: found {type(loaded).__name__}, expected keys such as name and sources")
     try:
-        return Recipe.model_validate(loaded)
+        recipe = Recipe.model_validate(loaded)
     except ValidationError as e:
         raise RecipeError("\n".join(_explain(where, node, error) for error in e.errors())) from e
+    _check_sources(where, node, recipe)
+    return recipe
+
+
+_MOST_CHARS = 1_000_000
+_MOST_NODES = 100_000
+"""Values in a recipe with all aliases written out: ten aliases of ten aliases of … would otherwise fill the memory."""
+
+
+def _check_nodes(where: str, root: yaml.Node | None) -> None:
+    """Refuses what YAML lets pass: a key given twice, of which the last would count, and aliases that expand without end.
+
+    Raises:
+        RecipeError: with the line.
+    """
+    sizes: dict[int, int] = {}
+    above: set[int] = set()
+
+    def size(node: yaml.Node | None) -> int:
+        if not isinstance(node, yaml.CollectionNode):
+            return 1
+        line = f"{where}:{node.start_mark.line + 1}"
+        if id(node) in above:
+            raise RecipeError(f"{line}: an alias that holds itself")
+        if id(node) not in sizes:
+            above.add(id(node))
+            if isinstance(node, yaml.MappingNode):
+                first: dict[str, int] = {}
+                for key, _ in node.value:
+                    at = key.start_mark.line + 1
+                    name = key.value if isinstance(key, yaml.ScalarNode) else str(at)
+                    if name in first:
+                        raise RecipeError(f"{where}:{at}: key {name!r} is here a second time; the first is on line {first[name]}")
+                    first[name] = at
+                inner = [x for pair in node.value for x in pair]
+            else:
+                inner = node.value
+            sizes[id(node)] = 1 + sum(map(size, inner))
+            above.discard(id(node))
+        if sizes[id(node)] > _MOST_NODES:
+            raise RecipeError(f"{line}: its aliases expand to more than {_MOST_NODES:,} values")
+        return sizes[id(node)]
+
+    size(root)
+
+
+def _check_sources(where: str, root: yaml.Node | None, recipe: Recipe) -> None:
+    """Refuses sources that nobody knows, wherever the recipe names them.
+
+    Raises:
+        RecipeError: with the line and the nearest right name.
+    """
+    from corpus.sources import registry, resolve
+
+    known = set(registry())
+    chosen: set[str] = set()
+    for number, choice in enumerate(recipe.sources):
+        if choice.name == "*":
+            chosen |= known
+            continue
+        own = choice.model_dump(include=set(OWN_FIELDS)) if choice.files else None
+        try:
+            resolve(choice.name, own)
+        except RecipeError as e:
+            raise RecipeError(f"{where}:{_line(root, ('sources', number, 'name'))}: {e}") from e
+        chosen.add(choice.name)
+    for split, spec in recipe.splits.items():
+        named = [("per_source", name, name) for name in spec.per_source] + [("sources", n, name) for n, name in enumerate(spec.sources)]
+        for key, at, name in named:
+            if name not in chosen:
+                what = "the recipe does not take source" if name in known else "there is no source"
+                line = _line(root, ("splits", split, key, at))
+                raise RecipeError(f"{where}:{line}: splits.{split}.{key}: {what} {name!r}{nearest(name, sorted(chosen))}")
 
 
 def load(path: Path) -> Recipe:

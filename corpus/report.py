@@ -100,7 +100,7 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
     _say()
     named = found.changes if everything else found.changes[:_LISTED]
     for c in named:
-        _say(f"{c.stage} {c.key}: {c.why}{'' if c.certain else ' (perhaps)'}")
+        _say(visible(f"{c.stage} {c.key}: {c.why}{'' if c.certain else ' (perhaps)'}"))
     if len(named) < len(found.changes):
         _say(f"… and {len(found.changes) - len(named):,} more (--all)")
 
@@ -250,7 +250,7 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
     if scanned:
         _say(f"found {sum(1 for r in rows if r['files'])}, missing {sum(1 for r in rows if not r['files'])}")
         for fault in scanned.faults:
-            _say(f"{fault.path}: {fault.detail}")
+            _say(visible(f"{fault.path}: {fault.detail}"))
         if scanned.unclaimed:
             _say(
                 "belongs to no source: "

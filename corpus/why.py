@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from corpus.errors import WarehouseError
-from corpus.recipe import Clean
+from corpus.recipe import OWN_FIELDS, Clean
 from corpus.schema import ROWS
 from corpus.sources import resolve
 from corpus.sources.base import RAW_BOUND
@@ -64,8 +64,11 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
     with open_catalog(warehouse.catalog_path) as db:
         if recipe is not None:
             use(db, recipe)
-        name = recipe or str(warehouse.history()[-1]["recipe"])
-        build = warehouse.builds()[name]
+        history, builds = warehouse.history(), warehouse.builds()
+        name = recipe or (str(history[-1]["recipe"]) if history else "")
+        if name not in builds:
+            raise WarehouseError(f"warehouse {root}: the record of its last build is gone; run `corpus build` again")
+        build = builds[name]
         try:
             life = Life(_find(db, row_id), template=str(build.settings["template"]))
             full = life.row["row_id"]
@@ -80,9 +83,11 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
             )
             life.cluster = db.execute(query, [full]).fetchall()
             life.splits = db.execute("SELECT split, part, text FROM splits WHERE row_id = ? ORDER BY split", [full]).fetchall()
+            query = "SELECT container, encoding FROM files WHERE source = $source AND file = $file"
+            account = _one(db, query, {"source": life.row["source"], "file": life.row["file"]})
         except duckdb.IOException as e:
             raise WarehouseError(f"warehouse {root}: {e}; if it was moved, run `corpus catalog`") from e
-    life.raw, life.raw_problem = _raw(build, life.row)
+    life.raw, life.raw_problem = _raw(warehouse, build, life.row, account)
     life.changes = list(_changes(life.row, Clean.model_validate(_tuples(build.settings["clean"]))))
     return life
 
@@ -105,49 +110,47 @@ def _find(db: duckdb.DuckDBPyConnection, row_id: str) -> dict[str, Any]:
     return dict(zip(columns, rows[0], strict=True))
 
 
-def _one(db: duckdb.DuckDBPyConnection, query: str, row_id: str) -> dict[str, Any] | None:
-    found = db.execute(query, [row_id])
+def _one(db: duckdb.DuckDBPyConnection, query: str, bound: str | dict[str, str]) -> dict[str, Any] | None:
+    found = db.execute(query, [bound] if isinstance(bound, str) else bound)
     columns = [d[0] for d in found.description or ()]
     row = found.fetchone()
     return dict(zip(columns, row, strict=True)) if row else None
 
 
-def _raw(build: Build, row: dict[str, Any]) -> tuple[str | None, str]:
-    """The upstream record of a row as text, read again from its file."""
+def _raw(warehouse: Warehouse, build: Build, row: dict[str, Any], account: dict[str, Any] | None) -> tuple[str | None, str]:
+    """The upstream record of a row as text, read again from its file, or None and why not."""
     outer = row["file"].partition("!")[0]
     path = Path(build.data) / outer
     if not path.is_file():
         return None, f"{path} is not there any more"
-    own = next((c for c in build.settings["sources"] if c["name"] == row["source"] and c["files"]), None)
-    declared = {k: own[k] for k in ("files", "shape", "fields", "license", "about")} if own else None
-    source = resolve(row["source"], declared)
-    if row["byte_length"] is not None and row["file"] == outer:
+    read = {p.parts["inputs"][outer][0] for p in build.made if p.stage == "parse" and outer in p.parts["inputs"]}
+    if warehouse.index.look(path).digest not in read:
+        return None, f"{path} has changed since it was read"
+    if account and account["encoding"] == "utf-8" and "(" not in account["container"] and row["byte_length"] and row["file"] == outer:
         with path.open("rb") as f:
-            head = f.read(4)
-            if head[:2] not in (b"\x1f\x8b", b"BZ", b"\xff\xfe", b"\xfe\xff") and head not in (b"\xfd7zX", b"\x28\xb5\x2f\xfd"):
-                f.seek(row["byte_offset"])
-                return _decode(f.read(min(row["byte_length"], RAW_BOUND))), ""
-    for opened in open_file(path, outer, source.format):
-        if opened.name != row["file"]:
-            for _ in opened.frames:
-                pass
-            continue
+            f.seek(row["byte_offset"])
+            return _decode(f.read(min(row["byte_length"], RAW_BOUND))), ""
+    own = next((c for c in build.settings["sources"] if c["name"] == row["source"] and c["files"]), None)
+    declared = {k: own[k] for k in OWN_FIELDS} if own else None
+    for opened in open_file(path, outer, resolve(row["source"], declared).format):
         for frame in opened.frames:
+            if opened.name != row["file"]:
+                continue
             for at, ordinal in enumerate(frame.ordinals):
                 if ordinal == row["record"]:
                     value = frame.values[at]
                     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
                     return text[:RAW_BOUND], ""
-    return None, f"{path} has changed: it holds no record {row['record']}"
+    return None, f"{path} holds no record {row['record']}"
 
 
 def _decode(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as e:
-        if e.start >= len(data) - 4 and e.start > 0:  # cut within a character
-            return data[: e.start].decode("utf-8")
-        return data.decode("gb18030", errors="backslashreplace")
+    """UTF-8 that may have been cut within its last character."""
+    return (
+        data.decode("utf-8", errors="backslashreplace")
+        if len(data) < RAW_BOUND
+        else data.decode("utf-8", errors="replace").rstrip("\ufffd")
+    )
 
 
 def _changes(row: dict[str, Any], settings: Clean) -> Iterator[tuple[str, str, str, str]]:

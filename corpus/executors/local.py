@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import queue
 import resource
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
@@ -81,7 +84,10 @@ class LocalExecutor:
         while waiting or running:
             while waiting and len(running) < 2 * self._workers:
                 task = waiting.pop()
-                running[pool.submit(_work, task, root)] = task
+                try:
+                    running[pool.submit(_work, task, root)] = task
+                except BrokenProcessPool as e:
+                    raise _killed([task, *running.values()]) from e
             done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
             with contextlib.suppress(queue.Empty):
                 while True:
@@ -91,11 +97,15 @@ class LocalExecutor:
                 try:
                     yield future.result()
                 except BrokenProcessPool as e:
-                    names = ", ".join(sorted(f"{t.stage} {t.key}" for t in [task, *running.values()]))
-                    raise WorkerError(
-                        f"a worker process was killed (by the operating system for its memory, or by hand) while on one of: {names}. "
-                        "What was committed is kept: run the same command again, with fewer WORKERS if memory is short"
-                    ) from e
+                    raise _killed([task, *running.values()]) from e
+
+
+def _killed(tasks: Iterable[Task]) -> WorkerError:
+    names = ", ".join(sorted(f"{t.stage} {t.key}" for t in tasks))
+    return WorkerError(
+        f"a worker process was killed (by the operating system for its memory, or by hand) while on one of: {names}. "
+        "What was committed is kept: run the same command again, with fewer WORKERS if memory is short"
+    )
 
 
 _PROGRESS: list[Queue[tuple[int, int]]] = []  # set once in a worker process, before its first task
@@ -103,9 +113,20 @@ _PROGRESS: list[Queue[tuple[int, int]]] = []  # set once in a worker process, be
 
 def _start(progress: Queue[tuple[int, int]], memory: int | None) -> None:
     _PROGRESS.append(progress)
+    # Ctrl-C reaches the whole process group: the build says what happened, a worker only has to go.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     if memory is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
+
+
+def _die_with_parent() -> None:
+    """Ends this worker when the build was killed: the lock is free then, and nobody else may write."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _work(task: Task, root: Path) -> Partition:

@@ -53,6 +53,11 @@ class Build:
         """Hash of its partitions: equal for equal warehouses."""
         return fingerprint({"recipe": self.recipe, "partitions": [list(p) for p in self.partitions]})
 
+    def told(self) -> dict[str, Any]:
+        """What is kept of it in `builds/<recipe>.json`."""
+        names = ("recipe", "about", "data", "finished", "settings", "sources", "partitions", "version", "figures")
+        return {name: getattr(self, name) for name in names}
+
     @classmethod
     def of(cls, recipe: Recipe, data: Path, context: Context, made: list[Partition]) -> Build:
         """The build that consists of the partitions `made`."""
@@ -143,10 +148,14 @@ class Warehouse:
         build = self.builds().get(recipe)
         return build.made if build else ()
 
-    def latest(self) -> str:
-        """Fingerprint of the build that was recorded last, or ""."""
+    def recorded(self, build: Build) -> bool:
+        """Whether `build` is the one that was recorded last: the same partitions, and the same of all that is told of it."""
         history = self.history()
-        return str(history[-1]["fingerprint"]) if history else ""
+        if not history or history[-1]["fingerprint"] != build.fingerprint:
+            return False
+        known = _load(self.root / "builds" / f"{build.recipe}.json")
+        told = json.loads(json.dumps(build.told()))
+        return all(known.get(k) == told[k] for k in told if k not in ("finished", "figures"))
 
     def history(self) -> list[dict[str, Any]]:
         """All recorded builds, oldest first."""
@@ -164,12 +173,7 @@ class Warehouse:
 
     def record(self, build: Build) -> None:
         """Makes `build` the last complete one of its recipe."""
-        body = {
-            "recipe": build.recipe, "about": build.about, "data": build.data, "finished": build.finished, "settings": build.settings,
-            "sources": build.sources, "partitions": build.partitions, "version": build.version,
-            "figures": build.figures,
-        }  # fmt: skip
-        write_bytes(self.root / "builds" / f"{build.recipe}.json", json.dumps(body, ensure_ascii=False).encode())
+        write_bytes(self.root / "builds" / f"{build.recipe}.json", json.dumps(build.told(), ensure_ascii=False).encode())
         line = {
             "recipe": build.recipe,
             "data": build.data,

@@ -61,6 +61,7 @@ def make(warehouse: Warehouse, *newest: Build) -> None:
     tmp = warehouse.catalog_path.with_name(f"corpus.duckdb{TMP_MARK}{os.getpid()}")
     tmp.unlink(missing_ok=True)
     with duckdb.connect(str(tmp)) as db:
+        db.execute("BEGIN")  # one transaction: a commit for each of some 300 comments would take a second
         for name, build in builds.items():
             schema = _identifier(name)
             db.execute(f"CREATE SCHEMA {schema}")
@@ -68,6 +69,7 @@ def make(warehouse: Warehouse, *newest: Build) -> None:
         _schema(db, warehouse, builds[last], "main")
         for schema in ["main", *map(_identifier, builds)]:
             _builds(db, history, schema)
+        db.execute("COMMIT")
     os.replace(tmp, warehouse.catalog_path)
 
 

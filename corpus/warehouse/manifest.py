@@ -132,14 +132,16 @@ class Manifests:
         self._known[partition.stage, partition.key, partition.fingerprint] = partition
 
     def forget(self, keep: Iterable[Partition]) -> None:
-        """Rewrites the manifests so that only `keep` is left."""
+        """Rewrites the manifests so that only `keep` is left; one that is so already stays as it is."""
         from corpus.warehouse.commit import write_bytes
 
         kept = {(p.stage, p.key, p.fingerprint): p for p in keep}
         stages = {stage for stage, _, _ in self._known}
         for stage in sorted(stages):
-            lines = [_encode(p) for k, p in self._known.items() if k[0] == stage and k in kept]
-            write_bytes(self._folder / f"{stage}.jsonl", b"".join(lines))
+            path = self._folder / f"{stage}.jsonl"
+            lines = b"".join(_encode(p) for k, p in self._known.items() if k[0] == stage and k in kept)
+            if path.read_bytes() != lines:
+                write_bytes(path, lines)
         self._known = kept
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from corpus.sources.base import Frame
-from corpus.sources.framing.repair import Repaired, Unrepairable, has_long_digits, loads, repair
+from corpus.sources.base import RAW_BOUND, Frame
+from corpus.sources.framing.repair import Unrepairable, has_long_digits, loads, repair
 from corpus.sources.framing.stream import Builder, Limits, Stream
 
 _GAP = re.compile(r"[ \t\r\n,\0]*")
@@ -24,18 +24,21 @@ _SOUND_GAP = re.compile(r"(?:[ \t\r\n]*,[ \t\r\n]*)?")
 _WHITE = re.compile(r"[ \t\r\n]*")
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
-_FIRST_KEY = re.compile(rf"\{{[ \t\r\n]*({_STRING})[ \t\r\n]*:")
 _KEY = re.compile(rf"({_STRING})[ \t\r\n]*:[ \t\r\n]*", re.DOTALL)
 _CANDIDATE = {
-    "{": re.compile(r"\}[ \t\r\n,]*(?=\{)"),
-    "[": re.compile(r"\][ \t\r\n,]*(?=\[)"),
-    "": re.compile(r"[,\r\n][ \t\r\n,]*(?=[^ \t\r\n,])"),
-    "key": re.compile(rf"[}}\]][ \t\r\n,]*(?={_STRING}[ \t\r\n]*:)"),
+    "{": re.compile(r"(?<=[^ \t\r\n,:\[{])[ \t\r\n,]*(?=\{)"),
+    "[": re.compile(r"(?<=[^ \t\r\n,:\[{])[ \t\r\n,]*(?=\[)"),
+    "": re.compile(r"[ \t\r\n]*[,\r\n][ \t\r\n,]*(?=[^ \t\r\n,])"),
+    "key": re.compile(rf"(?<=[}}\]\"\w])[ \t\r\n]*,[ \t\r\n]*(?={_STRING}[ \t\r\n]*:)"),
 }
 _LAST = {"array": re.compile(r"\}?[ \t\r\n,]*\][ \t\r\n]*\Z"), "keyed": re.compile(r"\}[ \t\r\n]*\}[ \t\r\n]*\Z")}
 _CLOSE = {"array": "]", "keyed": "}", "objects": ""}
 _NEAR_END = 16
 """Where a scan fails so near to the end of what was read, a token may be cut: \\uXXXX is the longest that has no closing quote."""
+
+
+_MOST_TRIES = 256
+_LEARNED = 16
 
 
 class _Incomplete(Exception):
@@ -86,6 +89,12 @@ class _Buffer:
             self.more()
         return self.text[self.at : self.at + 1]
 
+    def window(self, size: int) -> tuple[str, bool]:
+        """The next `size` characters, and whether the stream ends with them."""
+        while len(self.text) - self.at <= size and self.more():
+            pass
+        return self.text[self.at : self.at + size], self.at + size >= len(self.text)
+
     def raw(self, start: int, end: int) -> bytes:
         return self.text[start:end].encode("latin-1")
 
@@ -105,8 +114,7 @@ class _Document:
         self._builder = Builder(limits)
         self._ordinal = 0
         self._scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
-        self._first_keys: set[str] = set()
-        self._opening = ""
+        self._shapes: set[tuple[str, ...]] = set()
 
     def frames(self) -> Iterator[Frame]:
         """All records, and rejects for what is none."""
@@ -180,7 +188,8 @@ class _Document:
         buffer.at += 1
         buffer.skip(_GAP)
         if buffer.peek():
-            start, raw = buffer.base + buffer.at, buffer.raw(buffer.at, buffer.at + 4096)
+            raw = buffer.window(RAW_BOUND)[0].encode("latin-1")
+            start = buffer.base + buffer.at
             length = len(buffer.text) - buffer.at + sum(map(len, self._stream))
             detail = f"text after the closing bracket {closing!r}; found {raw[:40]!r}"
             self._builder.reject(self._ordinal, start, length, "json", detail, raw)
@@ -190,23 +199,22 @@ class _Document:
     def _record(self, note: str | None) -> None:
         """Takes the record that begins at the buffer's position."""
         buffer, key = self._buffer, None
-        begin = buffer.base + buffer.at
         if self._kind == "keyed":
             key = self._key()
             if key is None:
-                self._damaged(begin, note, None)
+                self._damaged(note, None)
                 return
         while True:
             start = buffer.at
             try:
-                end = self._end_of_value(start)
+                end = self._end_of_value(buffer.text, start, buffer.ended)
             except _Incomplete:
                 if len(buffer.text) - buffer.at <= self._limits.record_bytes and buffer.more():
                     continue
-                self._damaged(begin, note, key)
+                self._damaged(note, key)
                 return
             except (ValueError, RecursionError):
-                self._damaged(begin, note, key)
+                self._damaged(note, key)
                 return
             break
         raw = buffer.raw(start, end)
@@ -225,7 +233,6 @@ class _Document:
                     self._add(repaired.values[0], key, buffer.base + start, len(raw), _both(note, repaired.note))
             else:
                 self._add(value, key, buffer.base + start, len(raw), note)
-            self._learn(start)
         buffer.at = end
 
     def _key(self) -> str | None:
@@ -241,35 +248,44 @@ class _Document:
         buffer.at = match.end()
         return key
 
-    def _end_of_value(self, start: int) -> int:
-        """Where the value at `start` ends.
+    def _end_of_value(self, text: str, start: int, ended: bool) -> int:
+        """Where the value at `start` ends; `ended` when no more text follows.
 
         Raises:
-            _Incomplete: it may go on behind the buffer.
+            _Incomplete: it may go on behind the text.
             ValueError: it is damaged.
         """
-        buffer = self._buffer
         try:
-            value, end = self._scan(buffer.text, start)
+            value, end = self._scan(text, start)
         except StopIteration as e:
-            if not buffer.ended and e.value >= len(buffer.text) - _NEAR_END:
+            if not ended and e.value >= len(text) - _NEAR_END:
                 raise _Incomplete from None
             raise ValueError("no JSON value") from None
         except json.JSONDecodeError as e:
-            if e.msg.startswith("Unterminated") or e.pos >= len(buffer.text) - _NEAR_END:
+            if not ended and (e.msg.startswith("Unterminated") or e.pos >= len(text) - _NEAR_END):
                 raise _Incomplete from None
             raise
-        if end == len(buffer.text) and not buffer.ended and not isinstance(value, (dict, list, str)):
+        if end == len(text) and not ended and not isinstance(value, (dict, list, str)):
             raise _Incomplete  # a number may have more digits
         return end
 
-    def _learn(self, start: int) -> None:
-        """Remembers how records of this document begin."""
-        self._opening = self._buffer.text[start]
-        if self._opening == "{" and len(self._first_keys) < 64 and (match := _FIRST_KEY.match(self._buffer.text, start)):
-            self._first_keys.add(match[1])
+    def _learn(self, value: Any) -> None:
+        """Remembers the fields of the first records, by which others are known."""
+        if isinstance(value, dict) and value and self._ordinal < _LEARNED:
+            self._shapes.add(tuple(value))
+
+    def _is_like_others(self, value: Any) -> bool:
+        """Whether a value begins with the same field as other records, and shares half of its fields with one of them."""
+        if not self._shapes:
+            return True
+        if not isinstance(value, dict) or not value:
+            return False
+        mine = set(value)
+        alike = (shape for shape in self._shapes if 2 * len(mine & set(shape)) >= len(mine | set(shape)))
+        return any(alike) and next(iter(value)) in {shape[0] for shape in self._shapes}
 
     def _add(self, value: Any, key: str | None, offset: int, length: int, note: str | None) -> None:
+        self._learn(value)
         if key is not None:
             value = {"_key": key, **value} if isinstance(value, dict) else {"_key": key, "_value": value}
         self._builder.add(value, self._ordinal, offset, length, note)
@@ -280,30 +296,62 @@ class _Document:
         self._ordinal += 1
 
     # ---- damage ----
+    # All decisions are taken on windows whose sizes depend on nothing but the limits, so that blocks do not matter.
 
-    def _damaged(self, begin: int, note: str | None, key: str | None) -> None:
+    def _damaged(self, note: str | None, key: str | None) -> None:
         """Takes a record that the scanner refuses: finds where it ends, and repairs or rejects it."""
-        buffer = self._buffer
-        start = buffer.at
-        end = self._lenient_end(start)
-        repaired: Repaired | None = None
-        if end is not None:
-            try:
-                repaired = repair(buffer.raw(start, end), "utf-8")
-            except Unrepairable:
-                end = None
-        if end is not None and repaired is not None:
-            self._add(repaired.values[0], key, buffer.base + start, end - start, _both(note, repaired.note))
-            self._learn(start)
-            buffer.at = end
+        buffer, size = self._buffer, self._limits.joined_bytes
+        text, ended = buffer.window(size)
+        end = self._lenient_end(text)
+        if end is not None and end <= self._limits.record_bytes and self._repaired(text[:end], note, key):
+            buffer.at += end
             return
-        self._resynchronise(begin, note, key)
+        opening = "key" if self._kind == "keyed" else text[0] if text[0] in "{[" else ""
+        offset, first, lost = buffer.base + buffer.at, text[:RAW_BOUND].encode("latin-1"), 0
+        while True:
+            end = self._next_record(text, ended, opening)
+            if end is None and ended:
+                end = self._last_record(text, offset, lost, first)
+                if end is None:
+                    return
+            if end is not None:
+                break
+            if size <= self._limits.record_bytes:
+                size *= 2
+            else:
+                # Hopeless so far: let go of half of it, but keep looking.
+                lost += size // 2
+                buffer.at += size // 2
+            text, ended = buffer.window(size)
+        if lost + end > self._limits.record_bytes:
+            detail = f"a record of {lost + end} bytes; the limit is {self._limits.record_bytes}"
+            self._reject(offset, lost + end, "too_large", detail, first)
+        elif not self._repaired(text[:end], note, key):
+            fault = self._fault(text[:end])
+            self._reject(offset, end, fault.reason, fault.detail, first)
+        buffer.at += end
 
-    def _lenient_end(self, start: int) -> int | None:
-        """Where the value at `start` ends by its brackets alone, letting any escape and any character stand in a string."""
-        text = self._buffer.text
+    def _repaired(self, text: str, note: str | None, key: str | None) -> bool:
+        """Adds the record that stands at the buffer's position, if it can be repaired."""
+        try:
+            repaired = repair(text.encode("latin-1"), "utf-8")
+        except Unrepairable:
+            return False
+        self._add(repaired.values[0], key, self._buffer.base + self._buffer.at, len(text), _both(note, repaired.note))
+        return True
+
+    def _fault(self, text: str) -> Unrepairable:
+        """Why the record cannot be repaired."""
+        try:
+            repair(text.encode("latin-1"), "utf-8")
+        except Unrepairable as e:
+            return e
+        return Unrepairable("json", "no JSON value")
+
+    def _lenient_end(self, text: str) -> int | None:
+        """Where the value that the text begins with ends by its brackets alone, letting any escape and any character stand in a string."""
         depth = 0
-        for match in _TOKEN.finditer(text, start, start + self._limits.joined_bytes):
+        for match in _TOKEN.finditer(text):
             if match[0] in "{[":
                 depth += 1
             elif match[0] in "}]":
@@ -314,93 +362,47 @@ class _Document:
                 return end if text[after : after + 1] in (",", "]", "}", "{", "") else None
         return None
 
-    def _resynchronise(self, begin: int, note: str | None, key: str | None) -> None:
-        """Rejects the record up to where the next one begins."""
-        buffer = self._buffer
-        offset = buffer.base + buffer.at
-        searched = buffer.at
-        lost = 0
-        raw = buffer.raw(buffer.at, buffer.at + 4096)
-        while True:
-            found = self._next_record(searched)
-            if found is not None:
-                break
-            if len(buffer.text) - buffer.at > self._limits.record_bytes:
-                # Hopeless so far: let go of it, but keep looking.
-                lost += len(buffer.text) - buffer.at - _NEAR_END
-                buffer.at = len(buffer.text) - _NEAR_END
-            back = len(buffer.text) - 4096 - buffer.at
-            if not buffer.more():
-                break
-            searched = max(buffer.at, buffer.at + back)
-        if found is None:
-            self._last_record(offset, lost, note, key, raw)
-            return
-        end = found
-        if lost == 0:
-            try:
-                repaired = repair(buffer.raw(buffer.at, end), "utf-8")
-            except Unrepairable as e:
-                self._reject(offset, end - buffer.at, e.reason, e.detail, raw)
-            else:
-                self._add(repaired.values[0], key, offset, end - buffer.at, _both(note, repaired.note))
-        else:
-            self._reject(offset, lost + end - buffer.at, "too_large", "a damaged record whose end was not found within the limit", raw)
-        buffer.at = end
+    def _next_record(self, text: str, ended: bool, opening: str) -> int | None:
+        """Where the damaged record ends because another one begins; None when none begins in the text.
 
-    def _next_record(self, searched: int) -> int | None:
-        """The end of the damaged record, behind `searched`, when another record begins there; None when there is none in the buffer."""
-        buffer = self._buffer
-        text = buffer.text
-        opening = "key" if self._kind == "keyed" else (text[buffer.at] if text[buffer.at] in "{[" else "")
-        own = _FIRST_KEY.match(text, buffer.at)
-        keys = self._first_keys | ({own[1]} if own else set())
-        tries = 0
-        for match in _CANDIDATE[opening].finditer(text, searched):
+        What looks like the beginning of a record is one if a whole value stands there that begins like the others, so that
+        an object within the damaged record is not taken for the next record.
+        """
+        for tries, match in enumerate(_CANDIDATE[opening].finditer(text)):
             begin = match.end()
-            if opening == "{":
-                first = _FIRST_KEY.match(text, begin)
-                if first is None or first[1] not in keys:
-                    continue
-            if opening == "key":
-                member = _KEY.match(text, begin)
-                if member is None:
-                    continue
+            if opening == "key" and (member := _KEY.match(text, begin)):
                 begin = member.end()
-                if self._opening == "{" and (first := _FIRST_KEY.match(text, begin)) and first[1] not in keys:
-                    continue
-            tries += 1
-            if tries > 256:
+            if tries > _MOST_TRIES:
                 return None
             try:
-                end = self._end_of_value(begin)
+                end = self._end_of_value(text, begin, ended)
+                value = orjson.loads(text[begin:end].encode("latin-1"))
             except (_Incomplete, ValueError, RecursionError):
                 continue
-            after = _WHITE.match(text, end).end()  # type: ignore[union-attr]
-            if text[after : after + 1] in (",", _CLOSE[self._kind], "{", ""):
-                return match.start() + (opening != "")
+            if self._is_like_others(value) and self._may_follow(text, end, ended):
+                return match.start()
         return None
 
-    def _last_record(self, offset: int, lost: int, note: str | None, key: str | None, raw: bytes) -> None:
-        """Accounts for a damaged record behind which there is no other."""
-        buffer = self._buffer
-        rest = buffer.text[buffer.at :]
-        closed = _LAST[self._kind].search(rest) if self._kind in _LAST else None
-        end = closed.start() + 1 if closed else len(rest.rstrip())
-        if closed and not lost:
-            try:
-                repaired = repair(buffer.raw(buffer.at, buffer.at + end), "utf-8")
-            except Unrepairable as e:
-                self._reject(offset, end, e.reason, e.detail, raw)
-            else:
-                self._add(repaired.values[0], key, offset, end, _both(note, repaired.note))
-        elif self._stream.fault is not None:
+    def _may_follow(self, text: str, end: int, ended: bool) -> bool:
+        """Whether what stands behind a value can stand behind a record."""
+        after = _WHITE.match(text, end).end()  # type: ignore[union-attr]
+        c = text[after : after + 1]
+        if c and c == _CLOSE[self._kind]:
+            return ended and not text[after + 1 :].strip()
+        return c in (",", "{") if c else ended
+
+    def _last_record(self, text: str, offset: int, lost: int, raw: bytes) -> int | None:
+        """Where a damaged record ends behind which there is no other; None when the file ends within it, which is then accounted for."""
+        closed = _LAST[self._kind].search(text) if self._kind in _LAST else None
+        if closed is not None:
+            return closed.start() + closed[0].startswith("}")
+        if self._stream.fault is not None:
             self._stream.lose(self._ordinal, offset, raw)
         else:
-            self._reject(offset, lost + end, "truncated", "the file ends within a record", raw)
-        buffer.at += end if closed else len(rest)
-        if not closed:
-            self._kind = "objects"  # no closing bracket is to be expected any more
+            self._reject(offset, lost + len(text.rstrip()), "truncated", "the file ends within a record", raw)
+        self._buffer.at += len(text)
+        self._kind = "objects"  # no closing bracket is to be expected any more
+        return None
 
 
 class _Instances(_Document):
@@ -413,7 +415,8 @@ class _Instances(_Document):
     def frames(self) -> Iterator[Frame]:
         buffer = self._buffer
         buffer.skip(_WHITE)
-        begin, raw = buffer.base + buffer.at, buffer.raw(buffer.at, buffer.at + 4096)
+        raw = buffer.window(RAW_BOUND)[0].encode("latin-1")
+        begin = buffer.base + buffer.at
         if buffer.peek() == "{":
             buffer.at += 1
             while True:
@@ -435,7 +438,7 @@ class _Instances(_Document):
         buffer = self._buffer
         while True:
             try:
-                end = self._end_of_value(buffer.at)
+                end = self._end_of_value(buffer.text, buffer.at, buffer.ended)
             except _Incomplete:
                 if buffer.more():
                     continue

@@ -20,7 +20,7 @@ class LineBlock:
         data: the bytes, with line ends; the last line of a file may have none.
         offset: of the first byte.
         first: ordinal of the first line.
-        too_large: when not 0, this stands for a single line of so many bytes, of which `data` is the beginning.
+        too_large: when not 0, this stands for a single line of so many bytes (without its end), of which `data` is the beginning.
     """
 
     data: bytes
@@ -59,19 +59,22 @@ def line_blocks(stream: Stream, limits: Limits) -> Iterator[LineBlock]:
     offset, line = stream.offset, stream.line
     rest: list[bytes] = []
     waiting = skipped = 0
-    for block in stream:
+    # No piece is longer than a line may be, so that a line within a piece never is.
+    pieces = (whole[at : at + limits.record_bytes] for whole in stream for at in range(0, len(whole), limits.record_bytes))
+    for block in pieces:
         if old_mac:
             block = block.replace(b"\r", b"\n")
         first_end = block.find(b"\n") + 1
-        if skipped or waiting + (first_end or len(block)) > limits.record_bytes:
-            # The line that is under way is too long: drop it, and go on behind its end.
+        if skipped or waiting + (first_end - 1 if first_end else len(block)) > limits.record_bytes:
+            # The line that is under way is too long: drop all but its beginning, and go on behind its end.
+            upto = first_end or len(block)
             if not skipped:
-                rest = [b"".join(rest)[:RAW_BOUND] or block[:RAW_BOUND]]
-            skipped += (waiting if not skipped else 0) + (first_end or len(block))
-            waiting = 0
+                skipped, waiting = waiting, 0
+            rest = [b"".join([*rest, block[:upto]])[:RAW_BOUND]]
+            skipped += upto
             if not first_end:
                 continue
-            yield LineBlock(rest[0], offset, line, too_large=skipped)
+            yield LineBlock(rest[0].rstrip(b"\n"), offset, line, too_large=skipped - 1)
             offset, line, rest, skipped = offset + skipped, line + 1, [], 0
             block = block[first_end:]
         cut = block.rfind(b"\n") + 1

@@ -170,7 +170,7 @@ class _Opener:
         """The records of a JSON lines file that begin in a byte range."""
         offset, line = first_line_of(self._file, part, self._limits, encoding)
         self._file.seek(offset)
-        self._file.restart(part.end)
+        self._file.restart(part.start, part.end)
         blocks = Blocks(iter(Disk(self._file, self._limits.block_bytes)))
         if offset == 0:
             blocks.skip(detect_encoding(blocks.peek(_HEAD), whole=False).mark)

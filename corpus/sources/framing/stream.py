@@ -140,10 +140,9 @@ class Counted(io.RawIOBase):
     def tell(self) -> int:
         return self._file.tell()
 
-    def restart(self, end: int | None) -> None:
-        """Counts anew from here to `end`."""
-        here = self._file.tell()
-        self._left = max(0, (end if end is not None else os.fstat(self._file.fileno()).st_size) - here)
+    def restart(self, start: int, end: int | None) -> None:
+        """Counts anew, for the bytes from `start` to `end`."""
+        self._left = max(0, (end if end is not None else os.fstat(self._file.fileno()).st_size) - start)
         self._read = 0
 
     def taken(self) -> int:
