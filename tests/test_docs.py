@@ -36,7 +36,7 @@ from corpus.warehouse.query import questions
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "README_zh.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")))
-WIDTH = 100
+WIDTH = 110
 CORPUS = ".venv/bin/corpus"
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -141,7 +141,7 @@ def _commands(block: str) -> Iterator[tuple[str, str]]:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    body = [tuple(c.replace("|", "\\|") for c in row) for row in rows]
+    body = [tuple(c.replace("|", "\\|").replace("<", "&lt;") for c in row) for row in rows]
     return "".join(f"| {' | '.join(row)} |\n" for row in [head, ("---",) * len(head), *body])
 
 
