@@ -40,7 +40,7 @@ class Bars(pipeline.Progress):
         size = sum(t.size for t in tasks)
         if not self._live:
             if not self._quiet:
-                ERR.print(f"{name}: {len(tasks):,} partitions, {size / 1e6:,.1f} MB")
+                ERR.print(f"{name}: {count(len(tasks), 'partition')}, {size / 1e6:,.1f} MB")
             return lambda size, rows: None
         self._rows = 0
         self._progress = Progress(
@@ -138,6 +138,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value)
+
+
+def count(number: int, what: str) -> str:
+    """A number with its noun: 1 partition, 1,200 partitions."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def command() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from corpus.console import OUT, as_csv, command, table, to_json, visible, write
+from corpus.console import OUT, as_csv, command, count, table, to_json, visible, write
 from corpus.pipeline import STAGES, Outcome, Plan
 from corpus.sources.fetch import Fetched
 from corpus.warehouse.audit import Audit
@@ -33,11 +33,11 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
     if not done.changed:
         _say(
             f"Nothing has changed: recipe {recipe} is up to date "
-            f"({sum(done.unchanged.values()):,} partitions checked in {done.seconds:.1f} s)."
+            f"({count(sum(done.unchanged.values()), 'partition')} checked in {done.seconds:.1f} s)."
         )
     else:
         _say(
-            f"Built recipe {recipe} in {done.seconds:.1f} s: {sum(done.built.values()):,} partitions made, "
+            f"Built recipe {recipe} in {done.seconds:.1f} s: {count(sum(done.built.values()), 'partition')} made, "
             f"{sum(done.unchanged.values()):,} reused. All audits passed."
         )
     [totals] = figures["totals"]
@@ -58,7 +58,7 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
         _say()
         shown = ", ".join(visible(f) for f in done.unclaimed[:5])
         more = f" and {len(done.unclaimed) - 5:,} more" if len(done.unclaimed) > 5 else ""
-        _say(f"{len(done.unclaimed):,} files belong to no source of the recipe and were not read: {shown}{more}")
+        _say(f"{count(len(done.unclaimed), 'file')} that no source of the recipe claims, not read: {shown}{more}")
     _say()
     place = "" if root == Path("warehouse") else f" --warehouse {root}"
     corpus = command()
@@ -83,7 +83,7 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
         write(to_json({"changes": listed, "unchanged": dict(found.unchanged), "unclaimed": found.unclaimed}) + "\n")
         return
     if not found.changes:
-        _say(f"Nothing would be rebuilt: all {sum(found.unchanged.values()):,} partitions are up to date.")
+        _say(f"Nothing would be rebuilt: {count(sum(found.unchanged.values()), 'partition')}, all up to date.")
         return
     rows = []
     for stage in [s for s in STAGES if found.unchanged[s] or any(c.stage == s for c in found.changes)]:
@@ -215,7 +215,7 @@ def audits(results: Iterable[Audit], *, as_json: bool) -> bool:
     for a in found:
         for example in a.examples:
             _say(f"{a.name}: {dict(zip(a.columns, example, strict=True))}")
-    _say(f"\n{len(found)} audits, " + ("some FAILED" if failed else "all passed"))
+    _say(f"\n{count(len(found), 'audit')}, " + ("some FAILED" if failed else "all passed"))
     return failed
 
 
@@ -246,9 +246,10 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
         body.append([r["name"], r["about"], r["license"], *have, get])
     table(columns, body, right=("files", "MB"))
     corpus = command()
-    _say(f"\n{len(rows)} sources; `{corpus} sources NAME` tells more of one; what says fetch, `{corpus} fetch NAME` downloads")
+    _say(f"\n{count(len(rows), 'source')}; `{corpus} sources NAME` tells more of one; what says fetch, `{corpus} fetch NAME` downloads")
     if scanned:
-        _say(f"found {sum(1 for r in rows if r['files'])}, missing {sum(1 for r in rows if not r['files'])}")
+        files = sum(r["files"] for r in rows)
+        _say(f"{count(files, 'file')} of {count(sum(1 for r in rows if r['files']), 'source')} found")
         for fault in scanned.faults:
             _say(visible(f"{fault.path}: {fault.detail}"))
         if scanned.unclaimed:

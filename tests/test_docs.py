@@ -1,9 +1,9 @@
 """The documentation is run: every command and Python session in it prints what the page says, and every list in it is the code's own.
 
-In a page, a block marked `console` holds commands (`$ …`) and what they print, `pycon` a Python session, `sh` commands that are not run here
-because they need a network or minutes. A line `…` in an output stands for lines that are left out. What stands between `<!-- name -->` and
-`<!-- /name -->` is written by the generator of that name below. After a change that is meant, `python -m tests.test_docs --write`
-brings all pages up to date.
+In a page, a block marked `console` holds commands (`$ …`) and what they print, `pycon` a Python session, `sh` commands that are not
+run here because they need a network or minutes. A line `…` in an output stands for lines that are left out. What stands between
+`<!-- name -->` and `<!-- /name -->` is written by the generator of that name below. After a change that is meant,
+`python -m tests.test_docs --write` brings all pages up to date.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ CORPUS = ".venv/bin/corpus"
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _GENERATED = re.compile(r"(<!-- (\w+) -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
+_PROGRESS = re.compile(r"^\w+: [\d,]+ partitions?, [\d.,]+ MB\n", re.MULTILINE)
 _SECONDS = re.compile(r"in \d+\.\d s")
 
 
@@ -49,7 +50,8 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "recipes").symlink_to(ROOT / "recipes")
+        for name in ("recipes", "corpus"):
+            (folder / name).symlink_to(ROOT / name)
         with self._inside():
             self.first = self._corpus(["build", "--workers", "2"])
 
@@ -97,8 +99,8 @@ class Clone:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), contextlib.suppress(SystemExit):
             main()
         # The progress of a build is a bar on a terminal, and on none a line per stage that a page need not show.
-        shown = errors.buffer.getvalue() if not out.buffer.getvalue() else out.buffer.getvalue()
-        return _trimmed(shown.decode())
+        said = _PROGRESS.sub("", errors.buffer.getvalue().decode())
+        return _trimmed(out.buffer.getvalue().decode() + said)
 
 
 def _trimmed(text: str) -> str:
@@ -155,8 +157,8 @@ def views(clone: Clone) -> str:
     """The catalog's views and tables with their columns, from the comments in it."""
     with duckdb.connect(str(clone.folder / "warehouse" / "corpus.duckdb"), read_only=True) as db:
         tables = db.execute(
-            "SELECT name, comment FROM (SELECT view_name AS name, comment, internal, schema_name FROM duckdb_views() UNION ALL "
-            "SELECT table_name, comment, internal, schema_name FROM duckdb_tables()) WHERE NOT internal AND schema_name = 'main' ORDER BY name"
+            "SELECT view_name AS name, comment FROM duckdb_views() WHERE NOT internal AND schema_name = 'main' UNION ALL "
+            "SELECT table_name, comment FROM duckdb_tables() WHERE NOT internal AND schema_name = 'main' ORDER BY name"
         ).fetchall()
         out = ""
         for name, about in tables:
@@ -221,6 +223,14 @@ def renewed(page: str, clone: Clone) -> str:
     return _BLOCK.sub(block, page)
 
 
+def translated(page: str) -> str:
+    """The Chinese README with the blocks and lists of the English one, in their order."""
+    english = _text("README.md")
+    blocks, lists = (iter([m[0] for m in pattern.finditer(english)]) for pattern in (_BLOCK, _GENERATED))
+    page = _GENERATED.sub(lambda m: next(lists, m[0]), page)
+    return _BLOCK.sub(lambda m: next(blocks, m[0]), page)
+
+
 def _text(page: str) -> str:
     return (ROOT / page).read_text(encoding="utf-8")
 
@@ -256,6 +266,7 @@ def test_both_readmes_have_the_same_sections_and_tables() -> None:
 def test_sources_are_those_of_the_registry(page: str) -> None:
     [section] = [body for _, name, body, _ in _GENERATED.findall(_text(page)) if name == "sources"]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines()[2:]]
+    assert f" {len(registry())} " in _text(page).partition("## ")[0], "the number of data sets at the top"
     assert {re.sub(r"\[(.*?)\].*", r"\1", row[0]): row[-1] for row in rows} == {s.name: s.license for s in registry().values()}
 
 
@@ -327,7 +338,7 @@ def write() -> None:
         clone = Clone(Path(folder))
         for page in PAGES:
             old = _text(page)
-            new = renewed(old, clone)
+            new = translated(old) if page == "README_zh.md" else renewed(old, clone)
             if new != old:
                 (ROOT / page).write_text(new, encoding="utf-8")
                 print(f"{page} written")
