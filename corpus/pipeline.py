@@ -140,7 +140,10 @@ def _check_rejects(recipe: Recipe, parsed: Iterable[Partition]) -> None:
                 totals[key].update({f"reason {r}": n for r, n in account["reasons"].items()})
                 examples[key] += [f"{account['file']} {e}" for e in account["examples"]]
     bad = []
+    files = Counter(source for source, file in totals if file)
     for (source, file), n in sorted(totals.items()):
+        if not file and files[source] == 1:
+            continue  # the file says the same
         if n["records"] >= limits.reject_least and n["rejects"] > limits.reject_share * n["records"]:
             reasons = ", ".join(f"{r.removeprefix('reason ')} {c:,}" for r, c in n.most_common() if r.startswith("reason "))
             shown = "".join(f"\n    {e}" for e in examples[source, file][:3])
