@@ -115,6 +115,15 @@ def marks(root: Path) -> dict[str, tuple[int, int]]:
     return {name: ((root / name).stat().st_ino, (root / name).stat().st_mtime_ns) for name in hashes(root)}
 
 
+def everything_below(folder: Path) -> dict[str, tuple[str, int, int]]:
+    """Every file of a folder: hash, inode and time of change."""
+    return {
+        p.relative_to(folder).as_posix(): (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_ino, p.stat().st_mtime_ns)
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
+
+
 def query(root: Path, sql: str) -> list[tuple[Any, ...]]:
     """The rows of a query against the catalog of a warehouse."""
     with duckdb.connect(str(root / "corpus.duckdb"), read_only=True) as db:
