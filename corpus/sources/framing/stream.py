@@ -134,10 +134,15 @@ class Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        block = self._file.read(len(buffer))
+        block = self.read(len(buffer))
         buffer[: len(block)] = block
-        self._read += len(block)
         return len(block)
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes; not by way of `readinto`, which would copy them twice more."""
+        block = self._file.read(size)
+        self._read += len(block)
+        return block
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._file.seek(offset, whence)
