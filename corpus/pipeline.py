@@ -191,7 +191,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
             for task in tasks:
                 known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
                 waits = {clean.NAME: task.key.partition("/")[0] in renumbered, render.NAME: reassigned}.get(task.stage, False)
-                unsure = waits and not _differs_surely(task, before)
+                unsure = waits and not (task.stage == clean.NAME and _parsed_anew(task, before))
                 if known is not None and not unsure:
                     result.unchanged[task.stage] += 1
                 else:
@@ -211,18 +211,15 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
         return result
 
 
-def _differs_surely(task: Task, before: Mapping[tuple[str, str], Partition]) -> bool:
-    """Whether a task differs from the last build in more than in what an earlier stage has yet to decide."""
+def _parsed_anew(task: Task, before: Mapping[tuple[str, str], Partition]) -> bool:
+    """Whether a clean task differs from the last build in more than in what the identify stage has yet to decide."""
     old = before.get((task.stage, task.key))
-    if old is None:
-        return False
 
     def known(made_from: Mapping[str, Any]) -> dict[str, Any]:
-        # What identify decides stands behind a fingerprint of 32 characters; what allocate decides is the input "assigned".
-        inputs = {k: v[:32] if isinstance(v, str) else v for k, v in made_from["inputs"].items() if k != "assigned"}
-        return {**made_from, "inputs": inputs}
+        # What identify decides stands behind the 32 characters of the parse partition's fingerprint.
+        return {**made_from, "inputs": {k: v[:32] for k, v in made_from["inputs"].items()}}
 
-    return known(old.parts) != known(task.parts)
+    return old is not None and known(old.parts) != known(task.parts)
 
 
 def _why(task: Task, before: Mapping[tuple[str, str], Partition], warehouse: Warehouse) -> str:
