@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus.console import OUT, as_csv, command, count, table, to_json, visible, write
-from corpus.pipeline import STAGES, Outcome, Plan
+from corpus.pipeline import STAGES, Change, Outcome, Plan
 from corpus.warehouse.audit import Audit
 from corpus.warehouse.query import Answer, Question
 from corpus.why import Life
@@ -92,7 +92,7 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
         changes = [c for c in found.changes if c.stage == stage]
         certain = sum(c.certain for c in changes)
         # Thousands of partitions that changed for one reason are one line, though each names itself in it.
-        reasons = Counter(c.why.replace(c.key.partition(":")[2] or c.key, "of its own") for c in changes).most_common()
+        reasons = Counter(_general(c) for c in changes).most_common()
         why = "; ".join(f"{w} ({n:,})" if len(reasons) > 1 else w for w, n in reasons[:3])
         if len(reasons) > 3:
             why += f"; and {len(reasons) - 3} other reasons"
@@ -106,6 +106,13 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
         _say(visible(f"{c.stage} {c.key}: {c.why}{'' if c.certain else ' (perhaps)'}"))
     if len(named) < len(found.changes):
         _say(f"… and {len(found.changes) - len(named):,} more (--all)")
+
+
+def _general(change: Change) -> str:
+    """Why a partition would be built, without its own name, so that all with the same reason say the same."""
+    own = f"input {change.key.partition(':')[2] or change.key} changed"
+    pieces = ["its rows changed" if piece == own else piece for piece in change.why.split("; ")]
+    return "; ".join(sorted(pieces, key=lambda piece: piece == "its rows changed"))
 
 
 def life(found: Life, *, as_json: bool) -> None:
