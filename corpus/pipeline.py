@@ -140,7 +140,10 @@ def _check_rejects(recipe: Recipe, parsed: Iterable[Partition]) -> None:
                 totals[key].update({f"reason {r}": n for r, n in account["reasons"].items()})
                 examples[key] += [f"{account['file']} {e}" for e in account["examples"]]
     bad = []
+    files = Counter(source for source, file in totals if file)
     for (source, file), n in sorted(totals.items()):
+        if not file and files[source] == 1:
+            continue  # the file says the same
         if n["records"] >= limits.reject_least and n["rejects"] > limits.reject_share * n["records"]:
             reasons = ", ".join(f"{r.removeprefix('reason ')} {c:,}" for r, c in n.most_common() if r.startswith("reason "))
             shown = "".join(f"\n    {e}" for e in examples[source, file][:3])
@@ -187,7 +190,8 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
             done = {}
             for task in tasks:
                 known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
-                unsure = {clean.NAME: task.key.partition("/")[0] in renumbered, render.NAME: reassigned}.get(task.stage, False)
+                waits = {clean.NAME: task.key.partition("/")[0] in renumbered, render.NAME: reassigned}.get(task.stage, False)
+                unsure = waits and not _differs_surely(task, before)
                 if known is not None and not unsure:
                     result.unchanged[task.stage] += 1
                 else:
@@ -205,6 +209,20 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
             tasks = line.send(done)
     except StopIteration:
         return result
+
+
+def _differs_surely(task: Task, before: Mapping[tuple[str, str], Partition]) -> bool:
+    """Whether a task differs from the last build in more than in what an earlier stage has yet to decide."""
+    old = before.get((task.stage, task.key))
+    if old is None:
+        return False
+
+    def known(made_from: Mapping[str, Any]) -> dict[str, Any]:
+        # What identify decides stands behind a fingerprint of 32 characters; what allocate decides is the input "assigned".
+        inputs = {k: v[:32] if isinstance(v, str) else v for k, v in made_from["inputs"].items() if k != "assigned"}
+        return {**made_from, "inputs": inputs}
+
+    return known(old.parts) != known(task.parts)
 
 
 def _why(task: Task, before: Mapping[tuple[str, str], Partition], warehouse: Warehouse) -> str:

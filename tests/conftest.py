@@ -10,7 +10,7 @@ import csv
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ import pytest
 from corpus import pipeline
 from corpus.executors.local import LocalExecutor
 from corpus.recipe import Recipe, parse
+from corpus.stages import parse as parse_stage
 from corpus.warehouse.builds import LAYERS
+
+MANY = 1000
 
 RECIPE = """
 name: small
@@ -93,7 +96,8 @@ def recipe_of(text: str = RECIPE, **changes: Any) -> Recipe:
 
 def make_build(data: Path, root: Path, recipe: Recipe | None = None, *, workers: int = 1, **more: Any) -> pipeline.Outcome:
     """Builds `recipe` (by default the small one) over `data` into `root`."""
-    return pipeline.build(recipe or recipe_of(), data, root, LocalExecutor(workers), **more)
+    with LocalExecutor(workers, inline=0) as executor:
+        return pipeline.build(recipe or recipe_of(), data, root, executor, **more)
 
 
 def hashes(root: Path, *, layers: Iterable[str] = LAYERS) -> dict[str, str]:
@@ -115,6 +119,14 @@ def query(root: Path, sql: str) -> list[tuple[Any, ...]]:
     """The rows of a query against the catalog of a warehouse."""
     with duckdb.connect(str(root / "corpus.duckdb"), read_only=True) as db:
         return db.execute(sql).fetchall()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_partition_for_every_file() -> Iterator[None]:
+    """Small files are not bundled: the line is to be tested with sources of several partitions, without megabytes of data."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parse_stage, "_FEW", MANY)
+        yield
 
 
 @pytest.fixture

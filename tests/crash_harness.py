@@ -98,8 +98,10 @@ def child(request: dict[str, Any], answer: int) -> None:
     from corpus import pipeline
     from corpus.executors.local import LocalExecutor
     from corpus.recipe import parse
+    from corpus.stages import parse as parse_stage
 
     points = Points(Path(request["root"]), request["at"])
+    parse_stage._FEW = 1000  # as in conftest: a partition for every file
 
     class Watch(pipeline.Progress):
         def stage(self, name: str, tasks: Any) -> Any:
@@ -120,6 +122,8 @@ def main() -> None:
     """Forks a child per line of standard input; answers each with its status and labels."""
     import duckdb  # noqa: F401
     import polars  # noqa: F401
+
+    from corpus.warehouse import audit, catalog, lock  # noqa: F401
 
     for line in sys.stdin:
         reading, writing = os.pipe()

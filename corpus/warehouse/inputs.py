@@ -7,11 +7,13 @@ when one of them differs.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from corpus.warehouse.commit import write_bytes
 
@@ -41,7 +43,7 @@ class InputIndex:
 
     def __init__(self, root: Path) -> None:
         self._path = root / "inputs.json"
-        self._known: dict[str, list[object]] = {}
+        self._known: dict[str, Any] = {}
         self._changed = False
         try:
             loaded = json.loads(self._path.read_bytes())
@@ -59,8 +61,9 @@ class InputIndex:
             mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
             key = os.path.abspath(path)
             known = self._known.get(key)
-            if isinstance(known, list) and len(known) == 2 and known[0] == mark and isinstance(known[1], dict):
-                return Input(known[1]["digest"], known[1]["bytes"], tuple((a, b) for a, b in known[1]["cuts"]))
+            if isinstance(known, list) and known[:1] == [mark]:
+                with contextlib.suppress(LookupError, TypeError, ValueError):  # not what this version writes
+                    return Input(str(known[1]["digest"]), int(known[1]["bytes"]), tuple((int(a), int(b)) for a, b in known[1]["cuts"]))
             found = digest_file(path)
         except OSError:
             return Input("", 0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from corpus.sources.base import RAW_BOUND, Frame, Rejected
-from corpus.sources.framing import archive, compression, detect, jsondoc
+from corpus.sources.framing import archive, compression, detect, jsondoc, jsonwhole
 from corpus.sources.framing.columnar import MAGIC as PARQUET_MAGIC
 from corpus.sources.framing.columnar import frame_parquet
 from corpus.sources.framing.delimited import frame_rows, frame_table
@@ -28,7 +28,7 @@ from corpus.sources.framing.xml import frame_mediawiki
 FORMATS = ("records", "object", "keyed", "instances", "rows", "lines", "paragraphs", "mediawiki", "wikiextractor")
 _HEAD = 1 << 18
 _SAMPLE = 1 << 17
-_SINGLE: dict[str, Framer] = {"object": jsondoc.frame_object, "keyed": jsondoc.frame_keyed, "instances": jsondoc.frame_instances}
+_SINGLE: dict[str, Framer] = {"object": jsonwhole.frame_object, "keyed": jsondoc.frame_keyed, "instances": jsonwhole.frame_instances}
 """Formats whose file is one JSON object. A file of JSON lines or an array, where one was expected, is framed as what it is."""
 _DEEPEST = 3
 """Archives within archives and compressions within compressions."""

@@ -14,9 +14,14 @@ COMMENT ON COLUMN files.recovered IS 'damaged records that were read after all';
 
 CREATE TABLE source_list(source VARCHAR, about VARCHAR, address VARCHAR, license VARCHAR, priority INTEGER);
 COMMENT ON TABLE source_list IS 'The sources of the recipe; the view sources adds the counts.';
+COMMENT ON COLUMN source_list.about IS 'what it is';
+COMMENT ON COLUMN source_list.address IS 'where its publisher describes it';
+COMMENT ON COLUMN source_list.priority IS 'lower numbers win among equal rows';
 
 CREATE TABLE split_list(split VARCHAR, shared BOOLEAN);
 COMMENT ON TABLE split_list IS 'The splits of the recipe; shared ones may hold rows of others.';
+COMMENT ON COLUMN split_list.split IS 'the split';
+COMMENT ON COLUMN split_list.shared IS 'whether its rows may be in other splits as well';
 
 CREATE TABLE partitions(
     stage VARCHAR, key VARCHAR, fingerprint VARCHAR, table_name VARCHAR, path VARCHAR, rows BIGINT, bytes BIGINT, sha256 VARCHAR

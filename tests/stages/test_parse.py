@@ -1,0 +1,75 @@
+"""parse: how files become partitions, and that it makes no difference to the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corpus.stages import parse
+from corpus.warehouse import inputs
+from corpus.warehouse.manifest import Manifests
+from tests.conftest import instruction, json_lines, make_build, query, recipe_of
+
+RECIPE = recipe_of(sources=["belle-0.5m"], splits={"sft": {}})
+COLUMNS = "row_id, record, messages, first_id IS NULL"
+
+
+def keys(root: Path) -> list[str]:
+    return sorted(p.key for p in Manifests(root).all() if p.stage == "parse")
+
+
+def test_small_files_are_bundled_and_have_the_same_rows(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_build(data, tmp_path / "apart", RECIPE)
+    monkeypatch.setattr(parse, "_FEW", 1)
+    make_build(data, tmp_path / "bundled", RECIPE)
+    assert len(keys(tmp_path / "apart")) == 2
+    assert [key.partition("/")[2] for key in keys(tmp_path / "bundled")] == ["bundle-0-0000"]
+    for table in (f"(SELECT {COLUMNS} FROM rows)", "(SELECT row_id, split, part FROM assigned)", "files", "rejects"):
+        assert query(tmp_path / "apart", f"FROM {table} ORDER BY ALL") == query(tmp_path / "bundled", f"FROM {table} ORDER BY ALL"), table
+
+
+def test_a_new_file_changes_only_its_own_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parse, "_FEW", 1)
+    monkeypatch.setattr(parse, "_BUNDLE", 200)
+    for number in range(24):
+        json_lines(tmp_path / f"data/{number}/train_0.5M_CN.json", [instruction(f"问题{number}", "答案")])
+    make_build(tmp_path / "data", tmp_path / "wh", RECIPE)
+    before = keys(tmp_path / "wh")
+    assert len(before) > 2
+    json_lines(tmp_path / "data/new/train_0.5M_CN.json", [instruction("新问题", "答案")])
+    outcome = make_build(tmp_path / "data", tmp_path / "wh", RECIPE)
+    assert keys(tmp_path / "wh") == before
+    assert outcome.built["parse"] == 1
+    assert query(tmp_path / "wh", "SELECT count(DISTINCT row_id) FROM rows") == [(25,)]
+
+
+def test_a_large_file_is_cut_and_has_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [instruction(f"问题{n % 40}", f"答案{n % 40}") for n in range(100)]
+    records[70] = {"no": "question"}
+    json_lines(tmp_path / "data/train_0.5M_CN.json", records)
+    make_build(tmp_path / "data", tmp_path / "whole", RECIPE)
+    digest_file = inputs.digest_file
+    monkeypatch.setattr(inputs, "digest_file", lambda path: digest_file(path, cut_bytes=2000))
+    monkeypatch.setattr(inputs, "_BLOCK", 512)
+    monkeypatch.setattr(parse, "_SMALL", 1)
+    make_build(tmp_path / "data", tmp_path / "cut", RECIPE)
+    assert len(keys(tmp_path / "cut")) > 2
+    for table in (f"(SELECT {COLUMNS}, byte_offset, byte_length FROM rows)", "(SELECT row_id, split FROM assigned)", "files", "rejects"):
+        assert query(tmp_path / "whole", f"FROM {table} ORDER BY ALL") == query(tmp_path / "cut", f"FROM {table} ORDER BY ALL"), table
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("block", [1, 7, 64, 301])
+def test_cuts_are_at_line_starts_with_the_right_ordinal(tmp_path: Path, ends: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "_BLOCK", block)
+    lines = [f'{{"n": {n}, "text": "{"x" * (n % 17)}"}}' for n in range(300)]
+    path = tmp_path / "a.jsonl"
+    path.write_bytes("".join(line + ends for line in lines).encode())
+    content = path.read_bytes()
+    found = inputs.digest_file(path, cut_bytes=500)
+    assert found.bytes == len(content)
+    assert len(found.cuts) > 5
+    for offset, ordinal in found.cuts:
+        assert content[:offset].count(b"\n") == ordinal
+        assert content[offset:].startswith(lines[ordinal].encode())

@@ -1,0 +1,432 @@
+"""The line as a whole: determinism, what a plan says against what a build does, damage, and limits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from corpus import pipeline
+from corpus.errors import DataError, RejectLimitError
+from corpus.executors.local import LocalExecutor
+from corpus.recipe import Recipe, parse
+from corpus.warehouse.commit import TMP_MARK
+from corpus.warehouse.manifest import Manifests
+from tests.conftest import RECIPE, hashes, instruction, json_lines, make_build, make_data, marks, query, recipe_of
+
+Build = Callable[..., pipeline.Outcome]
+HUB = "belle/train_0.5M_CN.json"
+AFTER_CLEAN = {"dedup", "decontaminate", "allocate"}
+
+
+@pytest.fixture
+def copy(built: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """(data folder, warehouse): a copy of the clean build that a test may change."""
+    data, root = tmp_path / "data", tmp_path / "wh"
+    shutil.copytree(built[0], data)
+    make_twin(built[1], root)
+    return data, root
+
+
+def make_twin(warehouse: Path, root: Path) -> None:
+    """Copies a warehouse."""
+    shutil.copytree(warehouse, root)
+    # The catalog of the copy still names the old place.
+    (root / "corpus.duckdb").unlink()
+
+
+# --- the same bytes
+
+
+def test_two_workers_write_the_same_bytes(built: tuple[Path, Path], tmp_path: Path) -> None:
+    data, root = built
+    make_build(data, tmp_path / "wh", workers=2)
+    assert hashes(tmp_path / "wh") == hashes(root)
+
+
+def rows_without_file(root: Path, layer: str) -> list[dict[str, Any]]:
+    """All rows of a layer but for the column `file`, in the order of row ids."""
+    tables = [pq.read_table(p, partitioning=None).to_pylist() for p in (root / layer).rglob("*.parquet")]
+    return sorted(({k: v for k, v in r.items() if k != "file"} for t in tables for r in t), key=lambda r: str(r["row_id"]))
+
+
+def test_renamed_files_change_nothing_but_the_file_column(built: tuple[Path, Path], tmp_path: Path) -> None:
+    data, root = make_data(tmp_path / "data"), tmp_path / "wh"
+    # The two files of one source change places in the order of names.
+    (data / HUB).rename(data / "hub")
+    (data / "belle/train_0.5M_CN").rename(data / "zz")
+    (data / "aa").mkdir()
+    (data / "hub").rename(data / "aa/train_0.5M_CN.json")
+    make_build(data, root)
+    assert hashes(root, layers=["splits"]) == hashes(built[1], layers=["splits"])
+    assert Counter(hashes(root, layers=["dedup", "dropped"]).values()) == Counter(hashes(built[1], layers=["dedup", "dropped"]).values())
+    for layer in ("parsed", "clean"):
+        assert rows_without_file(root, layer) == rows_without_file(built[1], layer)
+    assert query(root, "SELECT count(*) > 0 FROM rows WHERE file = 'aa/train_0.5M_CN.json'") == [(True,)]
+
+
+def test_one_file_under_two_names_gives_unique_and_stable_ids(data: Path, tmp_path: Path) -> None:
+    found = []
+    for number, names in enumerate([("belle/Belle_open_source_0.5M_copy.json", "x"), ("zz/train_0.5M_CN_2.json", "aa")]):
+        twin = tmp_path / f"data{number}"
+        shutil.copytree(data, twin)
+        (twin / names[0]).parent.mkdir(exist_ok=True)
+        shutil.copy(twin / HUB, twin / names[0])
+        make_build(twin, tmp_path / f"wh{number}")
+        found.append([i for (i,) in query(tmp_path / f"wh{number}", "SELECT row_id FROM rows ORDER BY 1")])
+    assert found[0] == found[1]
+    assert len(set(found[0])) == len(found[0])
+    assert query(tmp_path / "wh0", "SELECT count(*) FROM rows WHERE file LIKE '%copy%'") == [(14,)]
+
+
+def test_rows_keep_their_ids_and_splits_when_sources_and_files_are_added(copy: tuple[Path, Path]) -> None:
+    data, root = copy
+    sql = "SELECT row_id, list(split || '/' || part ORDER BY split) FROM assigned WHERE split <> 'tokenizer' GROUP BY 1"
+    make_build(data, root)
+    ids, before = set(query(root, "SELECT row_id FROM rows")), dict(query(root, sql))
+    json_lines(data / "belle/Belle_open_source_0.5M.json", [instruction(f"全新的问题{i}", f"全新的答案{i}") for i in range(40)])
+    json_lines(data / "firefly/firefly-train-1.1M.jsonl", [{"kind": "X", "input": f"另一个{i}", "target": f"好{i}"} for i in range(40)])
+    make_build(data, root)
+    after = dict(query(root, sql))
+    assert ids < set(query(root, "SELECT row_id FROM rows"))
+    # All but the tokenizer's split, which has a cap: more rows compete for it.
+    assert {row: after.get(row) for row in before} == before
+    assert len(after) == len(before) + 80
+
+
+# --- plan and build
+
+
+class Watch(pipeline.Progress):
+    """Notes which partitions a build makes."""
+
+    def __init__(self) -> None:
+        self.made: set[tuple[str, str]] = set()
+
+    def stage(self, name: str, tasks: Any) -> Any:
+        self.made |= {(t.stage, t.key) for t in tasks}
+        return super().stage(name, tasks)
+
+
+def everything(folder: Path) -> dict[str, tuple[str, int, int]]:
+    """Every file of a folder: hash, inode and time of change."""
+    return {
+        p.relative_to(folder).as_posix(): (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_ino, p.stat().st_mtime_ns)
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
+
+
+def plan_and_build(data: Path, root: Path, recipe: Recipe | None = None) -> tuple[pipeline.Plan, set[tuple[str, str]]]:
+    """Plans, builds, and holds one against the other; returns the plan and the partitions that were made."""
+    recipe = recipe or recipe_of()
+    before = everything(root)
+    planned = pipeline.plan(recipe, data, root)
+    assert everything(root) == before, "a plan writes nothing"
+    old = marks(root)
+    watch = Watch()
+    pipeline.build(recipe, data, root, LocalExecutor(1), progress=watch)
+    named = {(c.stage, c.key) for c in planned.changes}
+    certain = {(c.stage, c.key) for c in planned.changes if c.certain}
+    assert certain <= watch.made, "what a plan names as certain is made"
+    assert watch.made <= named, "what is made was named"
+    assert sum(planned.unchanged.values()) + len(named) >= len(watch.made)
+    mine = {f.path for p in Manifests(root).all() if (p.stage, p.key) in watch.made for f in p.files}
+    new = marks(root)
+    assert {name for name in old if name in new and old[name] != new[name]} <= mine, "no other file is written"
+    assert pipeline.plan(recipe, data, root).changes == []
+    return planned, watch.made
+
+
+def stages(made: set[tuple[str, str]]) -> set[str]:
+    return {stage for stage, _ in made}
+
+
+def splits(**changes: Any) -> dict[str, Any]:
+    """The splits of the small recipe, some of them changed."""
+    return {**yaml.safe_load(RECIPE)["splits"], **changes}
+
+
+CHANGES: dict[str, tuple[dict[str, Any], set[str], str]] = {
+    "clean.max_chars": ({"clean": {"min_chars": 2, "max_chars": 500}}, {"clean", *AFTER_CLEAN}, "clean.max_chars None → 500"),
+    "clean.rules": ({"clean": {"min_chars": 2, "rules": ["trim"]}}, {"clean", *AFTER_CLEAN}, "clean.rules"),
+    "dedup.exact": ({"dedup": {"exact": False}}, AFTER_CLEAN, "dedup.exact True → False"),
+    "decontaminate.enabled": ({"decontaminate": {"enabled": False}}, AFTER_CLEAN - {"dedup"}, "decontaminate.enabled True → False"),
+    "seed": ({"seed": 8}, {"allocate"}, "seed 7 → 8"),
+    "rows": ({"splits": splits(sft={"weight": 3, "eval": 0.2, "rows": 5})}, {"allocate"}, "splits.sft.rows None → 5"),
+    "weight": ({"splits": splits(sft={"weight": 9, "eval": 0.2})}, {"allocate"}, "splits.sft.weight 3.0 → 9.0"),
+    "eval": ({"splits": splits(sft={"weight": 3, "eval": 0.5})}, {"allocate"}, "splits.sft.eval 0.2 → 0.5"),
+    "per_source": ({"splits": splits(pretrain={"per_source": {"c4": 3}})}, {"allocate"}, "splits.pretrain.per_source.c4 is new"),
+    "priority": ({"sources": ["*", {"name": "alpaca", "priority": 1}]}, AFTER_CLEAN, "priority.alpaca 100 → 1"),
+    "limits.record_mb": (
+        {"limits": {"record_mb": 1}},
+        {"parse", "identify", "clean", *AFTER_CLEAN},
+        "record_bytes 67108864 → 1048576",
+    ),
+    "limits.reject_share": ({"limits": {"reject_share": 0.9}}, set(), ""),
+    "about": ({"about": "something else"}, set(), ""),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_value_rebuilds_what_depends_on_it_and_the_plan_has_said_so(copy: tuple[Path, Path], name: str) -> None:
+    change, expected, reason = CHANGES[name]
+    planned, made = plan_and_build(*copy, recipe_of(**change))
+    assert stages(made) - {"render"} == expected
+    said = [c.why for c in planned.changes if c.stage == next((s for s in pipeline.STAGES if s in expected), None)]
+    assert all(reason in why for why in said)
+    assert bool(said) == bool(expected)
+    if not expected:
+        assert made == set()
+
+
+def test_a_change_that_changes_no_assignment_renders_nothing(copy: tuple[Path, Path]) -> None:
+    planned, made = plan_and_build(*copy, recipe_of(dedup={"exact": True}, decontaminate={"enabled": True}, clean={"min_chars": 2}))
+    assert planned.changes == []
+    assert made == set()
+    # A cap beyond what there is: the assignment is made anew and is the same.
+    planned, made = plan_and_build(*copy, recipe_of(splits=splits(pretrain={"rows": 1_000_000})))
+    assert stages(made) == {"allocate"}
+    assert {c.stage for c in planned.changes if not c.certain} == {"render"}
+
+
+def test_a_touched_file_rebuilds_nothing(copy: tuple[Path, Path]) -> None:
+    data, root = copy
+    for path in data.rglob("*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    planned, made = plan_and_build(data, root)
+    assert (planned.changes, made) == ([], set())
+
+
+def test_a_changed_byte_rebuilds_its_partition_and_the_stages_over_all(copy: tuple[Path, Path]) -> None:
+    data, root = copy
+    path = data / "c4/en/part.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"Page 7", b"Pane 7"))
+    planned, made = plan_and_build(data, root)
+    keys = {key.removeprefix("small:").partition("/")[0] for stage, key in made if stage not in AFTER_CLEAN}
+    assert keys == {"c4"}
+    assert stages(made) == {"parse", "clean", *AFTER_CLEAN, "render"}
+    assert any("new" in c.why for c in planned.changes if c.stage == "parse")
+
+
+def test_a_file_that_comes_first_and_holds_known_records_is_planned_for(copy: tuple[Path, Path]) -> None:
+    """Identities are numbered in the order of contents: the new file may take the first number from one that was there."""
+    data, root = copy
+    first, old = min((hashlib.sha256(p.read_bytes()).hexdigest(), p) for p in (data / "belle").rglob("*0.5M*.json") if p.is_file())
+    known = json.loads(old.read_text(encoding="utf-8").splitlines()[0])
+    path = data / "belle/Belle_open_source_0.5M.json"
+    for salt in range(1000):
+        json_lines(path, [known, instruction(f"问题{salt}", "答案")])
+        if hashlib.sha256(path.read_bytes()).hexdigest() < first:
+            break
+    _, made = plan_and_build(data, root)
+    assert len({key for stage, key in made if stage == "clean"}) > 1, "a partition that was there is cleaned anew"
+    shutil.rmtree(root)
+    make_build(data, root)
+    path.unlink()
+    plan_and_build(data, root)
+
+
+def test_removing_a_source_removes_its_files(copy: tuple[Path, Path]) -> None:
+    data, root = copy
+    shutil.rmtree(data / "c4")
+    plan_and_build(data, root)
+    assert not [name for name in hashes(root) if "c4" in name]
+    assert query(root, "SELECT count(*) FROM sources WHERE source = 'c4'") == [(0,)]
+
+
+def test_a_plan_makes_no_warehouse(data: Path, root: Path) -> None:
+    planned = pipeline.plan(recipe_of(), data, root)
+    assert not root.exists()
+    assert {c.why for c in planned.changes} == {"new"}
+
+
+# --- damage
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-7]),
+    "altered": lambda path: path.write_bytes(flip(path.read_bytes(), 40)),
+    "deleted": lambda path: path.unlink(),
+    "emptied": lambda path: path.write_bytes(b""),
+}
+
+
+def flip(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_of_any_layer_is_found_and_made_again(built: tuple[Path, Path], copy: tuple[Path, Path], damage: str) -> None:
+    data, root = copy
+    expected = hashes(built[1])
+    for layer in ("parsed", "rejects", "clean", "dropped/clean", "dedup", "dropped/decontaminate", "allocate", "splits"):
+        DAMAGES[damage](root / min(name for name in expected if name.startswith(layer)))
+    planned, made = plan_and_build(data, root)
+    assert hashes(root) == expected
+    assert all(c.why == "its file is missing or is not what the manifest says" and c.certain for c in planned.changes)
+    assert stages(made) == {*pipeline.STAGES} - {"identify"}
+    assert len(made) <= 8, "nothing but what was damaged"
+
+
+def test_a_damaged_file_is_found_when_its_times_say_nothing(built: tuple[Path, Path], copy: tuple[Path, Path]) -> None:
+    """With --verify, files are hashed although they look as they did."""
+    data, root = copy
+    make_build(data, root)
+    path = next((root / "splits").rglob("*.parquet"))
+    path.write_bytes(flip(path.read_bytes(), 40))
+    stat = path.stat()
+    known = json.loads((root / "verified.json").read_bytes())
+    name = path.relative_to(root).as_posix()
+    known[name][:4] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    (root / "verified.json").write_text(json.dumps(known), encoding="utf-8")
+    assert pipeline.plan(recipe_of(), data, root).changes == []
+    assert [c.stage for c in pipeline.plan(recipe_of(), data, root, verify=True).changes] == ["render"]
+    make_build(data, root, verify=True)
+    assert hashes(root) == hashes(built[1])
+
+
+@pytest.mark.parametrize("damage", ["torn", "altered", "deleted", "garbage"])
+def test_a_damaged_manifest_costs_its_partitions(built: tuple[Path, Path], copy: tuple[Path, Path], damage: str) -> None:
+    data, root = copy
+    for path in (root / "manifests").iterdir():
+        content = path.read_bytes()
+        changed = {"torn": content[:-9], "altered": flip(content, 60), "deleted": None, "garbage": b"\x00\xff{}\n" + content[:-1]}[damage]
+        path.unlink()
+        if changed is not None:
+            path.write_bytes(changed)
+    _, made = plan_and_build(data, root)
+    assert hashes(root) == hashes(built[1])
+    partitions = sum(1 for _ in Manifests(root).all())
+    assert len(made) == {"torn": 7, "altered": 7, "deleted": partitions, "garbage": 0}[damage]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"x": 1, "parsed": {}}', b"\xff\xfe"])
+def test_damaged_caches_cost_time_only(built: tuple[Path, Path], copy: tuple[Path, Path], content: bytes | None) -> None:
+    data, root = copy
+    for name in ("verified.json", "inputs.json"):
+        if content is None:
+            (root / name).unlink()
+        else:
+            (root / name).write_bytes(content)
+    planned, made = plan_and_build(data, root)
+    assert (planned.changes, made) == ([], set())
+    assert hashes(root) == hashes(built[1])
+    json.loads((root / "verified.json").read_bytes())
+
+
+def test_a_cache_of_the_wrong_shape_is_no_cache(copy: tuple[Path, Path]) -> None:
+    data, root = copy
+    make_build(data, root)
+    known = json.loads((root / "inputs.json").read_bytes())
+    broken = {k: [v[0], {}] for k, v in known.items()}
+    (root / "inputs.json").write_text(json.dumps(broken), encoding="utf-8")
+    assert pipeline.plan(recipe_of(), data, root).changes == []
+
+
+def test_leftovers_are_swept_even_when_nothing_has_changed(copy: tuple[Path, Path]) -> None:
+    data, root = copy
+    make_build(data, root)
+    before = hashes(root)
+    left = [
+        root / f"splits/small/sft/train-x.parquet{TMP_MARK}99", root / f"manifests/x.jsonl{TMP_MARK}99", root / f"inputs.json{TMP_MARK}99",
+        root / f"corpus.duckdb{TMP_MARK}99", root / ".spill-abc/duckdb_temp.tmp", root / "parsed/nobody/orphan.parquet",
+    ]  # fmt: skip
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"left")
+    assert not make_build(data, root).changed
+    assert [p for p in left if p.exists()] == []
+    assert hashes(root) == before
+    assert not (root / "parsed/nobody").exists()
+
+
+def test_a_moved_data_folder_is_remembered(copy: tuple[Path, Path], tmp_path: Path) -> None:
+    data, root = copy
+    make_build(data, root)
+    data.rename(tmp_path / "elsewhere")
+    outcome = make_build(tmp_path / "elsewhere", root)
+    assert not outcome.built
+    assert query(root, "SELECT data FROM builds")[-1] == (str(tmp_path / "elsewhere"),)
+
+
+# --- what cannot be built
+
+
+def test_nothing_to_build_is_said(tmp_path: Path) -> None:
+    for folder in (tmp_path / "missing", tmp_path / "empty"):
+        if folder.name == "empty":
+            folder.mkdir()
+        with pytest.raises(DataError, match=re.escape(str(folder))):
+            make_build(folder, tmp_path / "wh")
+
+
+def test_a_named_source_without_files_is_said(data: Path, root: Path) -> None:
+    with pytest.raises(DataError, match="nothing found for medqa"):
+        make_build(data, root, recipe_of(sources=["alpaca", "medqa"]))
+
+
+def test_a_source_of_ones_own_in_three_lines(tmp_path: Path) -> None:
+    json_lines(tmp_path / "data/mine/a.jsonl", [{"frage": f"Q{i}", "antwort": f"A{i}"} for i in range(5)])
+    text = """
+name: own
+sources:
+  - name: my-chats
+    files: "mine/*.jsonl"
+    shape: prompt_response
+    fields: {prompt: frage, response: antwort}
+"""
+    make_build(tmp_path / "data", tmp_path / "wh", parse(text, "own.yaml"))
+    assert query(tmp_path / "wh", "SELECT count(*), any_value(source), any_value(license) FROM splits") == [(5, "my-chats", "none stated")]
+
+
+# --- reject limits
+
+
+def belle(bad: int, good: int) -> list[dict[str, str]]:
+    return [{"wrong": f"{i}"} for i in range(bad)] + [instruction(f"问题{i}", f"答案{i}") for i in range(good)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "good", "limits", "passes"),
+    [
+        (3, 17, {}, False),
+        (2, 18, {}, True),  # a tenth is not more than a tenth
+        (3, 17, {"reject_share": 0.15}, True),
+        (1, 19, {"reject_share": 0.0}, False),
+        (8, 1, {}, True),  # fewer records than reject_least
+        (8, 1, {"reject_least": 9}, False),
+    ],
+)
+def test_a_file_that_loses_too_much_fails_the_build(tmp_path: Path, bad: int, good: int, limits: dict[str, Any], passes: bool) -> None:
+    json_lines(tmp_path / "data" / HUB, belle(bad, good))
+    recipe = recipe_of(sources=["belle-0.5m"], limits=limits)
+    if passes:
+        make_build(tmp_path / "data", tmp_path / "wh", recipe)
+        assert query(tmp_path / "wh", "SELECT count(*) FROM rejects") == [(bad,)]
+        return
+    with pytest.raises(RejectLimitError) as caught:
+        make_build(tmp_path / "data", tmp_path / "wh", recipe)
+    message = str(caught.value)
+    assert f"belle-0.5m: {HUB}: {bad} of {bad + good} records rejected (shape {bad})" in message
+    assert "record 0: shape: fields instruction are missing; found wrong" in message
+    assert caught.value.exit_code == 2
+    # What was read is kept: with a higher limit the build goes on from there.
+    outcome = make_build(tmp_path / "data", tmp_path / "wh", recipe_of(sources=["belle-0.5m"], limits={"reject_share": 1.0}))
+    assert outcome.unchanged["parse"] == 1
+
+
+def test_the_limit_counts_a_source_as_a_whole_too(tmp_path: Path) -> None:
+    for number in range(3):
+        json_lines(tmp_path / f"data/{number}" / HUB, belle(2, 3 + number))
+    with pytest.raises(RejectLimitError, match=r"belle-0.5m, all its files together: 6 of 18 records rejected"):
+        make_build(tmp_path / "data", tmp_path / "wh", recipe_of(sources=["belle-0.5m"]))
