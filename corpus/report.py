@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -62,12 +63,12 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
         more = f" and {len(done.unclaimed) - 5:,} more" if len(done.unclaimed) > 5 else ""
         _say(f"{len(done.unclaimed):,} files belong to no source of the recipe and were not read: {shown}{more}")
     _say()
-    place = "" if root == Path("warehouse") else f" --warehouse {root}"
+    place = "" if root == Path("warehouse") else f" --warehouse {shlex.quote(str(root))}"
     _say("Where to look next:")
     _say(f"  corpus sql drops{place}          what each source lost, and why (`corpus sql{place}` lists all questions)")
     for row in figures["example"]:
         _say(f"  corpus why {row['row_id'][:12]}{place}   the life of one row")
-    _say(f"  duckdb {root / 'corpus.duckdb'}      views rows, rejects, dropped, splits, lineage …")
+    _say(f"  duckdb {shlex.quote(str(root / 'corpus.duckdb'))}      views rows, rejects, dropped, splits, lineage …")
     _say(f"  {root / 'splits' / recipe}/<split>/        the training sets, as parquet")
 
 
