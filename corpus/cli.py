@@ -144,7 +144,8 @@ def catalog(warehouse: Path) -> None:
     with writer_lock(warehouse):
         found = Warehouse(warehouse)
         make(found)
-    OUT.print(f"{found.catalog_path} made from {len(found.builds())} builds", markup=False)
+    names = list(found.builds())
+    OUT.print(f"{found.catalog_path} made anew, with the last build of {', '.join(names)}", markup=False)
 
 
 @cli.command()

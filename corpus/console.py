@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -38,7 +40,7 @@ class Bars(pipeline.Progress):
         size = sum(t.size for t in tasks)
         if not self._live:
             if not self._quiet:
-                ERR.print(f"{name}: {len(tasks):,} partitions, {size / 1e6:,.1f} MB")
+                ERR.print(f"{name}: {count(len(tasks), 'partition')}, {size / 1e6:,.1f} MB")
             return lambda size, rows: None
         self._rows = 0
         self._progress = Progress(
@@ -136,6 +138,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value)
+
+
+def count(number: int, what: str) -> str:
+    """A number with its noun: 1 partition, 1,200 partitions."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def command() -> str:
+    """How this command is called here: `corpus`, or with its path where the shell would not find it (an environment that is not active)."""
+    called = Path(sys.argv[0])
+    if called.name != "corpus":
+        return "corpus"
+    found = shutil.which("corpus")
+    return "corpus" if found and os.path.realpath(found) == os.path.realpath(called) else str(called)
 
 
 def write(text: str) -> None:

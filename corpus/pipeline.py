@@ -140,7 +140,10 @@ def _check_rejects(recipe: Recipe, parsed: Iterable[Partition]) -> None:
                 totals[key].update({f"reason {r}": n for r, n in account["reasons"].items()})
                 examples[key] += [f"{account['file']} {e}" for e in account["examples"]]
     bad = []
+    files = Counter(source for source, file in totals if file)
     for (source, file), n in sorted(totals.items()):
+        if not file and files[source] == 1:
+            continue  # the file says the same
         if n["records"] >= limits.reject_least and n["rejects"] > limits.reject_share * n["records"]:
             reasons = ", ".join(f"{r.removeprefix('reason ')} {c:,}" for r, c in n.most_common() if r.startswith("reason "))
             shown = "".join(f"\n    {e}" for e in examples[source, file][:3])
@@ -187,7 +190,8 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
             done = {}
             for task in tasks:
                 known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
-                unsure = {clean.NAME: task.key.partition("/")[0] in renumbered, render.NAME: reassigned}.get(task.stage, False)
+                waits = {clean.NAME: task.key.partition("/")[0] in renumbered, render.NAME: reassigned}.get(task.stage, False)
+                unsure = waits and not (task.stage == clean.NAME and _parsed_anew(task, before))
                 if known is not None and not unsure:
                     result.unchanged[task.stage] += 1
                 else:
@@ -205,6 +209,17 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
             tasks = line.send(done)
     except StopIteration:
         return result
+
+
+def _parsed_anew(task: Task, before: Mapping[tuple[str, str], Partition]) -> bool:
+    """Whether a clean task differs from the last build in more than in what the identify stage has yet to decide."""
+    old = before.get((task.stage, task.key))
+
+    def known(made_from: Mapping[str, Any]) -> dict[str, Any]:
+        # What identify decides stands behind the 32 characters of the parse partition's fingerprint.
+        return {**made_from, "inputs": {k: v[:32] for k, v in made_from["inputs"].items()}}
+
+    return old is not None and known(old.parts) != known(task.parts)
 
 
 def _why(task: Task, before: Mapping[tuple[str, str], Partition], warehouse: Warehouse) -> str:

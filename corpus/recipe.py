@@ -398,7 +398,8 @@ def _explain(where: str, root: yaml.Node | None, error: Any) -> str:
     shown = repr(value) if not isinstance(value, (dict, list)) else type(value).__name__
     if isinstance(value, BaseModel):
         shown = type(value).__name__
-    return f"{where}:{line}: {key or 'recipe'}: {said} (found {shown[:200]})"
+    found = "" if error["type"] == "value_error" and isinstance(value, (dict, list)) else f" (found {shown[:200]})"
+    return f"{where}:{line}: {key or 'recipe'}: {said}{found}"
 
 
 def _known_keys(loc: tuple[Any, ...]) -> list[str]:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.console import OUT, as_csv, table, to_json, visible, write
-from corpus.pipeline import Outcome, Plan
+from corpus.console import OUT, as_csv, command, count, table, to_json, visible, write
+from corpus.pipeline import STAGES, Change, Outcome, Plan
 from corpus.warehouse.audit import Audit
 from corpus.warehouse.query import Answer, Question
 from corpus.why import Life
@@ -36,11 +36,11 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
     if not done.changed:
         _say(
             f"Nothing has changed: recipe {recipe} is up to date "
-            f"({sum(done.unchanged.values()):,} partitions checked in {done.seconds:.1f} s)."
+            f"({count(sum(done.unchanged.values()), 'partition')} checked in {done.seconds:.1f} s)."
         )
     else:
         _say(
-            f"Built recipe {recipe} in {done.seconds:.1f} s: {sum(done.built.values()):,} partitions made, "
+            f"Built recipe {recipe} in {done.seconds:.1f} s: {count(sum(done.built.values()), 'partition')} made, "
             f"{sum(done.unchanged.values()):,} reused. All audits passed."
         )
     [totals] = figures["totals"]
@@ -61,15 +61,22 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
         _say()
         shown = ", ".join(visible(f) for f in done.unclaimed[:5])
         more = f" and {len(done.unclaimed) - 5:,} more" if len(done.unclaimed) > 5 else ""
-        _say(f"{len(done.unclaimed):,} files belong to no source of the recipe and were not read: {shown}{more}")
+        _say(f"{count(len(done.unclaimed), 'file')} that no source of the recipe claims, not read: {shown}{more}")
     _say()
     place = "" if root == Path("warehouse") else f" --warehouse {shlex.quote(str(root))}"
+    corpus = command()
+    hints = [
+        (f"{corpus} sql drops{place}", "what each source lost, and why"),
+        (f"{corpus} sql{place}", "all ready questions"),
+        *((f"{corpus} why {row['row_id'][:12]}{place}", "the life of one row") for row in figures["example"]),
+        (f"{corpus} audit{place}", "what must hold, and that it does"),
+        (str(root / "corpus.duckdb"), "the catalog: rows, rejects, dropped, splits, lineage …"),
+        (f"{root / 'splits' / recipe}/", "the training sets: a folder of parquet files each"),
+    ]
+    width = max(len(what) for what, _ in hints)
     _say("Where to look next:")
-    _say(f"  corpus sql drops{place}          what each source lost, and why (`corpus sql{place}` lists all questions)")
-    for row in figures["example"]:
-        _say(f"  corpus why {row['row_id'][:12]}{place}   the life of one row")
-    _say(f"  duckdb {shlex.quote(str(root / 'corpus.duckdb'))}      views rows, rejects, dropped, splits, lineage …")
-    _say(f"  {root / 'splits' / recipe}/<split>/        the training sets, as parquet")
+    for what, tells in hints:
+        _say(f"  {what:{width}}  {tells}")
 
 
 def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
@@ -79,14 +86,14 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
         write(to_json({"changes": listed, "unchanged": dict(found.unchanged), "unclaimed": found.unclaimed}) + "\n")
         return
     if not found.changes:
-        _say(f"Nothing would be rebuilt: all {sum(found.unchanged.values()):,} partitions are up to date.")
+        _say(f"Nothing would be rebuilt: {count(sum(found.unchanged.values()), 'partition')}, all up to date.")
         return
-    stages = dict.fromkeys([*(c.stage for c in found.changes), *found.unchanged])
     rows = []
-    for stage in stages:
+    for stage in [s for s in STAGES if found.unchanged[s] or any(c.stage == s for c in found.changes)]:
         changes = [c for c in found.changes if c.stage == stage]
         certain = sum(c.certain for c in changes)
-        reasons = Counter(c.why for c in changes).most_common()
+        # Thousands of partitions that changed for one reason are one line, though each names itself in it.
+        reasons = Counter(_general(c) for c in changes).most_common()
         why = "; ".join(f"{w} ({n:,})" if len(reasons) > 1 else w for w, n in reasons[:3])
         if len(reasons) > 3:
             why += f"; and {len(reasons) - 3} other reasons"
@@ -100,6 +107,13 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
         _say(visible(f"{c.stage} {c.key}: {c.why}{'' if c.certain else ' (perhaps)'}"))
     if len(named) < len(found.changes):
         _say(f"… and {len(found.changes) - len(named):,} more (--all)")
+
+
+def _general(change: Change) -> str:
+    """Why a partition would be built, without its own name, so that all with the same reason say the same."""
+    own = f"input {change.key.partition(':')[2] or change.key} changed"
+    pieces = ["its rows changed" if piece == own else piece for piece in change.why.split("; ")]
+    return "; ".join(sorted(pieces, key=lambda piece: piece == "its rows changed"))
 
 
 def life(found: Life, *, as_json: bool) -> None:
@@ -212,7 +226,7 @@ def audits(results: Iterable[Audit], *, as_json: bool) -> bool:
     for a in found:
         for example in a.examples:
             _say(f"{a.name}: {dict(zip(a.columns, example, strict=True))}")
-    _say(f"\n{len(found)} audits, " + ("some FAILED" if failed else "all passed"))
+    _say(f"\n{count(len(found), 'audit')}, " + ("some FAILED" if failed else "all passed"))
     return failed
 
 
@@ -235,16 +249,18 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
                 _say(f"  found      {r['files']:,} files, {r['bytes'] / 1e6:,.1f} MB")
             _say(f"  to get it  {r['get']}\n")
         return
-    columns = ["source", "what it is", "licence as stated upstream", *(["files", "MB", "to get it"] if scanned else ["to get it"])]
+    columns = ["source", "what it is", "licence as stated upstream", *(["files", "MB"] if scanned else []), "get"]
     body = []
     for r in rows:
-        get = "" if scanned and r["files"] else r["get"]
+        get = "" if scanned and r["files"] else "fetch" if r["fetch"] else "by hand"
         have = [r["files"], f"{r['bytes'] / 1e6:,.1f}" if r["files"] else ""] if scanned else []
         body.append([r["name"], r["about"], r["license"], *have, get])
     table(columns, body, right=("files", "MB"))
-    _say(f"\n{len(rows)} sources; `corpus sources NAME` tells more of one")
+    corpus = command()
+    _say(f"\n{count(len(rows), 'source')}; `{corpus} sources NAME` tells more of one; what says fetch, `{corpus} fetch NAME` downloads")
     if scanned:
-        _say(f"found {sum(1 for r in rows if r['files'])}, missing {sum(1 for r in rows if not r['files'])}")
+        files = sum(r["files"] for r in rows)
+        _say(f"{count(files, 'file')} of {count(sum(1 for r in rows if r['files']), 'source')} found")
         for fault in scanned.faults:
             _say(visible(f"{fault.path}: {fault.detail}"))
         if scanned.unclaimed:

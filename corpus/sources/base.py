@@ -25,6 +25,9 @@ from corpus.schema import MESSAGES, Kind
 Message = tuple[str, str]
 """(role, content); role is one of `schema.ROLES`."""
 
+Meta = dict[str, Any] | None
+"""What the publisher says of a row beyond its canonical columns."""
+
 RAW_BOUND = 4096
 """Bytes of a rejected record that are kept. Enough to see what is wrong; a broken 100 MB record must not fill the warehouse."""
 
@@ -205,38 +208,66 @@ class Emit:
         self._metas: dict[int, str] = {}
         self._skips: dict[int, str] = {}
 
-    def dialogue(self, messages: Iterable[Message], **more: Any) -> None:
-        """A conversation. `more`: subset, split, meta (a dict), skip (a key of schema.DROP_REASONS)."""
-        self._row("dialogue", messages, **more)
+    # The marks are spelled out in each signature: passing them on as **more would double what a row costs.
 
-    def prompt(self, messages: Iterable[Message], **more: Any) -> None:
-        """A conversation that ends where the assistant is to speak."""
-        self._row("prompt", messages, **more)
-
-    def preference(self, messages: Iterable[Message], chosen: Iterable[Message], rejected: Iterable[Message], **more: Any) -> None:
-        """Two continuations of `messages`, of which the publisher prefers the first."""
-        row = len(self._kinds)
-        self._chosen.add(row, chosen)
-        self._rejected.add(row, rejected)
-        self._row("preference", messages, **more)
-
-    def document(self, text: str, title: str | None = None, **more: Any) -> None:
-        """A text."""
-        row = len(self._kinds)
-        _put(self._texts, row, text)
-        _put(self._titles, row, title)
-        self._row("document", (), **more)
-
-    def _row(
+    def dialogue(
         self,
-        kind: str,
         messages: Iterable[Message],
         *,
         subset: str | None = None,
         split: str | None = None,
-        meta: dict[str, Any] | None = None,
+        meta: Meta = None,
         skip: str | None = None,
     ) -> None:
+        """A conversation. `meta` is what else the publisher says of it, `skip` a key of schema.DROP_REASONS."""
+        self._row("dialogue", messages, subset, split, meta, skip)
+
+    def prompt(
+        self,
+        messages: Iterable[Message],
+        *,
+        subset: str | None = None,
+        split: str | None = None,
+        meta: Meta = None,
+        skip: str | None = None,
+    ) -> None:
+        """A conversation that ends where the assistant is to speak."""
+        self._row("prompt", messages, subset, split, meta, skip)
+
+    def preference(
+        self,
+        messages: Iterable[Message],
+        chosen: Iterable[Message],
+        rejected: Iterable[Message],
+        *,
+        subset: str | None = None,
+        split: str | None = None,
+        meta: Meta = None,
+        skip: str | None = None,
+    ) -> None:
+        """Two continuations of `messages`, of which the publisher prefers the first."""
+        row = len(self._kinds)
+        self._chosen.add(row, chosen)
+        self._rejected.add(row, rejected)
+        self._row("preference", messages, subset, split, meta, skip)
+
+    def document(
+        self,
+        text: str,
+        title: str | None = None,
+        *,
+        subset: str | None = None,
+        split: str | None = None,
+        meta: Meta = None,
+        skip: str | None = None,
+    ) -> None:
+        """A text."""
+        row = len(self._kinds)
+        _put(self._texts, row, text)
+        _put(self._titles, row, title)
+        self._row("document", (), subset, split, meta, skip)
+
+    def _row(self, kind: str, messages: Iterable[Message], subset: str | None, split: str | None, meta: Meta, skip: str | None) -> None:
         row = len(self._kinds)
         self._messages.add(row, messages)
         if subset is not None:

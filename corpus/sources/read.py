@@ -103,11 +103,16 @@ class Occurrences:
     def number(self, keys: list[bytes]) -> list[int]:
         """The occurrence number of each of these appearances of 16-byte keys, in order: 0 for the first of a key."""
         recent = self._recent
-        numbers = []
-        for key in keys:
-            n = recent.get(key, 0)
-            recent[key] = n + 1
-            numbers.append(n)
+        once = dict.fromkeys(keys, 1)
+        if len(once) == len(keys) and recent.keys().isdisjoint(once):
+            recent |= once
+            numbers = [0] * len(keys)
+        else:
+            numbers = []
+            for key in keys:
+                n = recent.get(key, 0)
+                recent[key] = n + 1
+                numbers.append(n)
         if self._sealed:
             numbers = (np.array(numbers, np.int64) + self._earlier(keys)).tolist()
         if len(recent) >= self._most:

@@ -46,9 +46,10 @@ def need(record: Any, *keys: str) -> Mapping[str, Any]:
     """
     if not isinstance(record, (dict, Mapping)):  # dict first: asking an abstract class takes longer
         raise Reject("shape", f"found {type(record).__name__}, expected an object with {', '.join(keys)}")
-    missing = [k for k in keys if k not in record]
-    if missing:
-        raise Reject("shape", f"fields {', '.join(missing)} are missing; found {', '.join(map(str, record)) or 'none'}")
+    for key in keys:
+        if key not in record:
+            missing = ", ".join(k for k in keys if k not in record)
+            raise Reject("shape", f"fields {missing} are missing; found {', '.join(map(str, record)) or 'none'}")
     return record
 
 

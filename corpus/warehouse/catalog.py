@@ -66,7 +66,7 @@ def make(warehouse: Warehouse, *newest: Build) -> None:
     for build in newest:
         entry = {k: getattr(build, k) for k in ("recipe", "data", "finished", "fingerprint", "version")}
         history.append(entry)
-    last = newest[-1].recipe if newest else str(history[-1]["recipe"] if history else next(iter(builds)))
+    last = newest[-1].recipe if newest else next((h["recipe"] for h in reversed(history) if h["recipe"] in builds), next(iter(builds)))
     tmp = warehouse.catalog_path.with_name(f"corpus.duckdb{TMP_MARK}{os.getpid()}")
     tmp.unlink(missing_ok=True)
     try:

@@ -17,8 +17,9 @@ from typing import Any
 
 from corpus.warehouse.commit import write_bytes
 
-CUT_BYTES = 128 << 20
-"""Distance of the cuts of a large file. Small enough for parallel work on one file, large enough that partitions stay few."""
+CUT_BYTES = 32 << 20
+"""Distance of the cuts of a large file. Small enough that a file of 100 MB keeps two workers busy to the end, large enough that 100 GB are
+some three thousand partitions."""
 
 _BLOCK = 4 << 20
 

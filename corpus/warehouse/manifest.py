@@ -64,8 +64,15 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, most: int = 3) -> str:
-    """What differs between two sets of fingerprint parts, in words: "clean.max_chars 500 → 400; input a.json changed"."""
-    found = list(_compare("", old, new))
+    """What differs between two sets of fingerprint parts, in words: "clean.max_chars 500 → 400", "input a.json changed".
+
+    The recipe's values come first: they are the cause where inputs that were made with them are the effect.
+    """
+    settings = [
+        list(_compare(key, old.get(key), new.get(key))) if key in old and key in new else [f"{key} is {'new' if key in new else 'gone'}"]
+        for key in sorted({*old, *new} - {"inputs"})
+    ]
+    found = [difference for each in settings for difference in each] + _inputs(old.get("inputs", {}), new.get("inputs", {}))
     more = f"; and {len(found) - most} more" if len(found) > most else ""
     return "; ".join(found[:most]) + more
 
@@ -73,7 +80,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], *, most: int = 3
 def _compare(path: str, old: Any, new: Any) -> Iterable[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}):
-            inner = f"{path}.{key}" if path else str(key)
+            inner = f"{path}.{key}"
             if key not in old:
                 yield f"{inner} is new"
             elif key not in new:
@@ -81,10 +88,22 @@ def _compare(path: str, old: Any, new: Any) -> Iterable[str]:
             else:
                 yield from _compare(inner, old[key], new[key])
     elif old != new:
-        if path.startswith("inputs") or len(str(old)) + len(str(new)) > 120:
-            yield f"{path} changed"
-        else:
-            yield f"{path} {old} → {new}"
+        yield f"{path} changed" if len(str(old)) + len(str(new)) > 120 else f"{path} {old} → {new}"
+
+
+def _inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between inputs: by name where it is one or two, else counted."""
+    kinds = {
+        "changed": [k for k in new if k in old and old[k] != new[k]],
+        "new": [k for k in new if k not in old],
+        "gone": [k for k in old if k not in new],
+    }
+    if sum(map(len, kinds.values())) <= _NAMED:
+        return [f"input {name} {kind}" for kind, names in kinds.items() for name in sorted(names)]
+    return [f"{len(names):,} inputs {kind}" for kind, names in kinds.items() if names]
+
+
+_NAMED = 2
 
 
 class Manifests:

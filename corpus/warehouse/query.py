@@ -78,6 +78,6 @@ def ask(catalog: Path, text: str, parameters: dict[str, str], *, recipe: str | N
             columns = tuple(d[0] for d in result.description or ())
             rows = result.fetchall() if most is None else result.fetchmany(most)
         except duckdb.Error as e:
-            moved = "; if the warehouse was moved, run `corpus catalog`" if isinstance(e, duckdb.IOException) else ""
+            moved = "\nif the warehouse was moved, run `corpus catalog`" if isinstance(e, duckdb.IOException) else ""
             raise QueryError(f"{str(e).strip()}{moved}") from e
     return Answer(columns, rows)

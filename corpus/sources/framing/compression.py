@@ -38,15 +38,15 @@ def decompress(blocks: Blocks, name: str) -> Iterator[bytes]:
         Fault: truncated or corrupt, after everything that came before it was yielded.
     """
     if name == "zstd":
-        yield from _zstd(blocks)
-        return
-    decoder: Callable[[], Any] = {"gzip": _Gzip, "bzip2": bz2.BZ2Decompressor, "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ)}[name]
-    magic = next(m for m, n in MAGIC.items() if n == name)
+        pieces = _zstd(blocks)
+    else:
+        magic = next(m for m, n in MAGIC.items() if n == name)
+        pieces = _expand(blocks, _DECODERS[name], magic, name)
     out: list[bytes] = []
     size = 0
     fault: Fault | None = None
     try:
-        for piece in _expand(blocks, decoder, magic, name):
+        for piece in pieces:
             out.append(piece)
             size += len(piece)
             if size >= _OUTPUT:
@@ -123,12 +123,19 @@ class _Gzip:
         return b"".join(out)
 
 
+_DECODERS: dict[str, Callable[[], Any]] = {
+    "gzip": _Gzip,
+    "bzip2": bz2.BZ2Decompressor,
+    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
+}
+
+
 def _zstd(blocks: Blocks) -> Iterator[bytes]:
     reader = Reader(blocks)
     with pa.CompressedInputStream(pa.PythonFile(io.BufferedReader(reader), "r"), "zstd") as stream:
         while True:
             try:
-                block = stream.read(_OUTPUT)
+                block = stream.read(_PIECE)  # a longer read that fails would lose what it has
             except (OSError, pa.ArrowInvalid) as e:
                 if reader.fault is not None:
                     raise reader.fault from e

@@ -6,6 +6,7 @@ quote, thousands of records later. Positions come from counting the lines that e
 
 from __future__ import annotations
 
+import bisect
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -135,6 +136,7 @@ class _Delimited:
         self._lines = _Lines()
         self._ordinal = 0
         self._ended = False
+        self._awaited = 0
 
     def frames(self) -> Iterator[Frame]:
         """All records."""
@@ -147,7 +149,9 @@ class _Delimited:
             if not self._lines.texts:
                 self._lines.first = block.first
             self._lines.append(block, self._stream.encoding)
-            yield from self._read()
+            if len(self._lines.texts) >= self._awaited:
+                self._awaited = 0
+                yield from self._read()
         yield from self._settle()
         yield from self._builder.flush()
 
@@ -192,6 +196,8 @@ class _Delimited:
             return True
         if names is not None and len(row) != len(names):
             return False
+        if upto - begin > 1 and self._is_beyond_bound(begin, upto) and self._swallows_records(begin):
+            return False
         if lines.bad and any(at in lines.bad for at in range(begin, upto)):
             return False
         if lines.notes:
@@ -217,6 +223,7 @@ class _Delimited:
         if row is None:
             unclosed = self._is_unclosed(at)
             if unclosed and not self._ended and self._may_go_on(at):
+                self._awaited = 2 * (len(lines.texts) - at)  # Less would scan a long field over and over.
                 return True
             self._one_line(at, "a quote that is opened and never closed" if unclosed else "text after a closing quote")
         elif span > 1 and self._is_record(lines.texts[at + 1]) and len(self._names or ()) > 1:
@@ -239,13 +246,23 @@ class _Delimited:
         """Whether a quoted field that is still open is to be followed further: always up to a bound, then only if nothing in it
         looks like records."""
         lines, limits = self._lines, self._limits
-        count, size = len(lines.texts) - at, lines.starts[-1] - lines.starts[at]
-        if count <= limits.quoted_lines and size <= limits.quoted_bytes:
+        if not self._is_beyond_bound(at, len(lines.texts)):
             return True
-        if size > limits.record_bytes:
+        return lines.starts[-1] - lines.starts[at] <= limits.record_bytes and not self._swallows_records(at)
+
+    def _is_beyond_bound(self, begin: int, upto: int) -> bool:
+        """Whether lines begin:upto are more than a quoted field usually has."""
+        size = self._lines.starts[upto - 1] - self._lines.starts[begin]
+        return upto - begin > self._limits.quoted_lines or size > self._limits.quoted_bytes
+
+    def _swallows_records(self, at: int) -> bool:
+        """Whether half of the lines behind line `at`, which opens a quote, are records on their own. With one column no line can tell."""
+        lines, limits = self._lines, self._limits
+        if len(self._names or ()) < 2:
             return False
-        inner = lines.texts[at + 1 : at + 51]
-        return len(self._names or ()) < 2 or 2 * sum(self._is_record(line) for line in inner) < len(inner)
+        last = bisect.bisect(lines.starts, lines.starts[at] + limits.quoted_bytes)
+        inner = lines.texts[at + 1 : min(at + 1 + min(50, limits.quoted_lines), last)]
+        return bool(inner) and 2 * sum(self._is_record(line) for line in inner) >= len(inner)
 
     def _is_record(self, text: str) -> bool:
         """Whether a line alone is a record with the right number of fields."""

@@ -16,9 +16,9 @@ _CONTROLS = bytes(c for c in range(32) if c not in b"\t\n\r\f\x1b\0")
 
 
 def is_binary(head: bytes) -> bool:
-    """Whether a file is no text at all: more than one control character in fifty bytes."""
+    """Whether a file is no text at all: more than one control character in fifty bytes, and more than eight."""
     head = head[:4096]
-    return len(head) - len(head.translate(None, _CONTROLS)) > len(head) // 50
+    return len(head) - len(head.translate(None, _CONTROLS)) > max(8, len(head) // 50)
 
 
 def find_container(text: str, *, whole: bool) -> str | None:
@@ -68,7 +68,7 @@ def _is_json_lines(text: str, whole: bool) -> bool:
     except Unrepairable:
         pass
     else:
-        return len(lines) > 1 or _is_value(first)
+        return True
     return any(line.startswith("{") and _is_value(line) for line in lines[1:200])
 
 

@@ -26,6 +26,8 @@ _BOMS = (
 )
 _PLAUSIBLE = 0.75
 """Share of common characters among those beyond ASCII. Chinese text has over 0.9; UTF-8 read as GB18030 has under 0.5."""
+_STRETCH = 1 << 16
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -105,7 +107,7 @@ def _is_rather_gb(head: bytes) -> bool:
             text = codecs.getincrementaldecoder("gb18030")().decode(line)
         except UnicodeDecodeError:
             continue
-        gb += plausibility(text) >= _PLAUSIBLE
+        gb += bool(text) and plausibility(text) >= _PLAUSIBLE
     return gb > utf8
 
 
@@ -119,9 +121,9 @@ def _without_mark(head: bytes) -> str | None:
         name = "utf-32-le"
     elif first == 1.0 and second > 0.9:
         name = "utf-32-be"
-    elif min(second, fourth) > 0.02 and first == third == 0:
+    elif min(second, fourth) > max(0.02, 4 * first, 4 * third):  # the other byte of a character is rarely NUL, too
         name = "utf-16-le"
-    elif min(first, third) > 0.02 and second == fourth == 0:
+    elif min(first, third) > max(0.02, 4 * second, 4 * fourth):
         name = "utf-16-be"
     else:
         return None
@@ -129,7 +131,8 @@ def _without_mark(head: bytes) -> str | None:
         text = codecs.getincrementaldecoder(name)().decode(head)
     except UnicodeDecodeError:
         return None
-    return name if plausibility(text) >= _PLAUSIBLE else None
+    ascii_share = sum(c < "\x80" for c in text) / len(text)
+    return name if ascii_share > 0.5 or plausibility(text) > 0.5 else None
 
 
 def transcode(blocks: Blocks, name: str) -> Iterator[bytes]:
@@ -151,19 +154,21 @@ def transcode(blocks: Blocks, name: str) -> Iterator[bytes]:
 def utf8_blocks(blocks: Blocks, encoding: str) -> Iterator[bytes]:
     """A file as UTF-8, for containers that cannot be scanned in GB18030, whose second bytes may be brackets and backslashes.
 
-    The head of a file may be all ASCII. Then the first block that is not decides. UTF-8 is passed on as it is, damaged or not.
+    The head of a file may be all ASCII. Then the first stretch that is not decides. UTF-8 is passed on as it is, damaged or not.
     """
     if encoding == "gb18030":
         yield from _gb18030_blocks(iter(blocks))
         return
-    undecided = True
     for block in blocks:
-        if undecided and not block.isascii():
-            undecided = False
-            if not _is_utf8(block, False) and _is_rather_gb(block):
-                yield from _gb18030_blocks(itertools.chain([block], blocks))
-                return
-        yield block
+        if block.isascii():
+            yield block
+            continue
+        at = _NOT_ASCII.search(block).start()  # type: ignore[union-attr]
+        yield block[:at]
+        stretch = block[at:] + blocks.peek(max(0, _STRETCH - len(block) + at))
+        gb = not _is_utf8(stretch[:_STRETCH], False) and _is_rather_gb(stretch[:_STRETCH])
+        rest = itertools.chain([block[at:]], blocks)
+        yield from _gb18030_blocks(rest) if gb else rest
 
 
 def _gb18030_blocks(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -191,7 +196,7 @@ def _gb_to_utf8(data: bytes) -> bytes:
     except UnicodeDecodeError:
         pass
     out: list[bytes] = []
-    for line in re.split(rb'(?<=[\n"])', data):
+    for line in re.split(rb'(?<=[\n" ,])', data):
         try:
             out.append(line.decode("gb18030").encode())
         except UnicodeDecodeError:

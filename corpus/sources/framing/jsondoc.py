@@ -7,21 +7,20 @@ record that is damaged costs only itself: the next place that looks like the beg
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from corpus.sources.base import RAW_BOUND, Frame
-from corpus.sources.framing.repair import Unrepairable, has_long_digits, loads, repair
+from corpus.sources.framing.jsonbuffer import Buffer, Incomplete, end_of_value, scan
+from corpus.sources.framing.repair import Unrepairable, loads, repair
 from corpus.sources.framing.stream import Builder, Limits, Stream
 
-_GAP = re.compile(r"[ \t\r\n,\0]*")
+GAP = re.compile(r"[ \t\r\n,\0]*")
 _SOUND_GAP = re.compile(r"(?:[ \t\r\n]*,[ \t\r\n]*)?")
-_WHITE = re.compile(r"[ \t\r\n]*")
+WHITE = re.compile(r"[ \t\r\n]*")
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _KEY = re.compile(rf"({_STRING})[ \t\r\n]*:[ \t\r\n]*", re.DOTALL)
@@ -33,73 +32,15 @@ _CANDIDATE = {
 }
 _LAST = {"array": re.compile(r"\}?[ \t\r\n,]*\][ \t\r\n]*\Z"), "keyed": re.compile(r"\}[ \t\r\n]*\}[ \t\r\n]*\Z")}
 _CLOSE = {"array": "]", "keyed": "}", "objects": ""}
-_NEAR_END = 16
-"""Where a scan fails so near to the end of what was read, a token may be cut: \\uXXXX is the longest that has no closing quote."""
 
 
 _MOST_TRIES = 256
+"""Places behind a damaged record that are looked at, in one window."""
 _LEARNED = 16
+"""Records whose fields are remembered."""
 
 
-class _Incomplete(Exception):
-    """The value goes on behind what was read."""
-
-
-@dataclass(slots=True)
-class _Buffer:
-    """A window over the stream, as Latin-1 text: one character per byte."""
-
-    stream: Stream
-    text: str = ""
-    base: int = 0
-    at: int = 0
-    ended: bool = False
-    long_digits: bool = False
-
-    def more(self) -> bool:
-        """Reads on, as much again as is waiting, so that a long record is not scanned over and over; False at the end."""
-        waiting = len(self.text) - self.at
-        blocks: list[str] = []
-        size = 0
-        while not self.ended and size <= waiting:
-            block = next(self.stream, None)
-            if block is None:
-                self.ended = True
-            else:
-                blocks.append(block.decode("latin-1"))
-                size += len(block)
-        if blocks:
-            self.text = self.text[self.at :] + "".join(blocks)
-            self.long_digits = has_long_digits(self.text.encode("latin-1"))
-            self.base += self.at
-            self.at = 0
-        return size > 0
-
-    def skip(self, pattern: re.Pattern[str]) -> str:
-        """Goes over what the pattern matches, reading on where it reaches the end; returns the matched text."""
-        start = self.base + self.at
-        while (end := pattern.match(self.text, self.at).end()) == len(self.text) and self.more():  # type: ignore[union-attr]
-            pass
-        self.at = end
-        return self.text[max(0, start - self.base) : end]
-
-    def peek(self) -> str:
-        """The next character; "" at the end."""
-        if self.at >= len(self.text):
-            self.more()
-        return self.text[self.at : self.at + 1]
-
-    def window(self, size: int) -> tuple[str, bool]:
-        """The next `size` characters, and whether the stream ends with them."""
-        while len(self.text) - self.at <= size and self.more():
-            pass
-        return self.text[self.at : self.at + size], self.at + size >= len(self.text)
-
-    def raw(self, start: int, end: int) -> bytes:
-        return self.text[start:end].encode("latin-1")
-
-
-class _Document:
+class Document:
     """Frames the records of one document.
 
     Args:
@@ -107,19 +48,18 @@ class _Document:
     """
 
     def __init__(self, stream: Stream, limits: Limits, kind: str) -> None:
-        self._buffer = _Buffer(stream, base=stream.offset)
+        self._buffer = Buffer(stream, base=stream.offset)
         self._stream = stream
         self._limits = limits
         self._kind = kind
         self._builder = Builder(limits)
         self._ordinal = 0
-        self._scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
         self._shapes: set[tuple[str, ...]] = set()
 
     def frames(self) -> Iterator[Frame]:
         """All records, and rejects for what is none."""
         buffer = self._buffer
-        buffer.skip(_WHITE)
+        buffer.skip(WHITE)
         if self._kind != "objects":
             buffer.at += 1  # the opening bracket
         yield from self._records()
@@ -133,7 +73,7 @@ class _Document:
             if builder.full:
                 yield from builder.flush()
                 continue
-            gap = buffer.skip(_GAP)
+            gap = buffer.skip(GAP)
             c = buffer.peek()
             if not c or c == _CLOSE[self._kind]:
                 break
@@ -145,11 +85,11 @@ class _Document:
 
     def _sound_records(self) -> None:
         """Takes records as long as all is well and within the buffer: the loop that everything else exists to keep simple."""
-        buffer, builder, scan = self._buffer, self._builder, self._scan
+        buffer, builder = self._buffer, self._builder
         text, at, base = buffer.text, buffer.at, buffer.base
         if buffer.long_digits:
             return
-        sound = _SOUND_GAP if self._kind == "array" else _WHITE
+        sound = _SOUND_GAP if self._kind == "array" else WHITE
         while not builder.full:
             begin = sound.match(text, at).end()  # type: ignore[union-attr]
             if text[begin : begin + 1] not in ("{", "[") or (self._kind == "array" and (begin == at or not self._ordinal)):
@@ -186,7 +126,7 @@ class _Document:
                 self._builder.reject(self._ordinal, buffer.base + buffer.at, 0, "truncated", detail, b"")
             return
         buffer.at += 1
-        buffer.skip(_GAP)
+        buffer.skip(GAP)
         if buffer.peek():
             raw = buffer.window(RAW_BOUND)[0].encode("latin-1")
             start = buffer.base + buffer.at
@@ -207,9 +147,10 @@ class _Document:
         while True:
             start = buffer.at
             try:
-                end = self._end_of_value(buffer.text, start, buffer.ended)
-            except _Incomplete:
-                if len(buffer.text) - buffer.at <= self._limits.record_bytes and buffer.more():
+                end = end_of_value(buffer.text, start, buffer.ended)
+            except Incomplete:
+                if len(buffer.text) - buffer.at <= self._limits.record_bytes:
+                    buffer.more()  # if there is no more, the next try knows
                     continue
                 self._damaged(note, key)
                 return
@@ -247,27 +188,6 @@ class _Document:
             return None
         buffer.at = match.end()
         return key
-
-    def _end_of_value(self, text: str, start: int, ended: bool) -> int:
-        """Where the value at `start` ends; `ended` when no more text follows.
-
-        Raises:
-            _Incomplete: it may go on behind the text.
-            ValueError: it is damaged.
-        """
-        try:
-            value, end = self._scan(text, start)
-        except StopIteration as e:
-            if not ended and e.value >= len(text) - _NEAR_END:
-                raise _Incomplete from None
-            raise ValueError("no JSON value") from None
-        except json.JSONDecodeError as e:
-            if not ended and (e.msg.startswith("Unterminated") or e.pos >= len(text) - _NEAR_END):
-                raise _Incomplete from None
-            raise
-        if end == len(text) and not ended and not isinstance(value, (dict, list, str)):
-            raise _Incomplete  # a number may have more digits
-        return end
 
     def _learn(self, value: Any) -> None:
         """Remembers the fields of the first records, by which others are known."""
@@ -358,7 +278,7 @@ class _Document:
                 depth -= 1
             if depth <= 0:
                 end = match.end()
-                after = _WHITE.match(text, end).end()  # type: ignore[union-attr]
+                after = WHITE.match(text, end).end()  # type: ignore[union-attr]
                 return end if text[after : after + 1] in (",", "]", "}", "{", "") else None
         return None
 
@@ -375,9 +295,9 @@ class _Document:
             if tries > _MOST_TRIES:
                 return None
             try:
-                end = self._end_of_value(text, begin, ended)
+                end = end_of_value(text, begin, ended)
                 value = orjson.loads(text[begin:end].encode("latin-1"))
-            except (_Incomplete, ValueError, RecursionError):
+            except (Incomplete, ValueError, RecursionError):
                 continue
             if self._is_like_others(value) and self._may_follow(text, end, ended):
                 return match.start()
@@ -385,7 +305,7 @@ class _Document:
 
     def _may_follow(self, text: str, end: int, ended: bool) -> bool:
         """Whether what stands behind a value can stand behind a record."""
-        after = _WHITE.match(text, end).end()  # type: ignore[union-attr]
+        after = WHITE.match(text, end).end()  # type: ignore[union-attr]
         c = text[after : after + 1]
         if c and c == _CLOSE[self._kind]:
             return ended and not text[after + 1 :].strip()
@@ -405,121 +325,20 @@ class _Document:
         return None
 
 
-class _Instances(_Document):
-    """The elements of the member "instances" of one object; every one is told the object's "type" as "_type"."""
-
-    def __init__(self, stream: Stream, limits: Limits) -> None:
-        super().__init__(stream, limits, "array")
-        self._type: Any = None
-
-    def frames(self) -> Iterator[Frame]:
-        buffer = self._buffer
-        buffer.skip(_WHITE)
-        raw = buffer.window(RAW_BOUND)[0].encode("latin-1")
-        begin = buffer.base + buffer.at
-        if buffer.peek() == "{":
-            buffer.at += 1
-            while True:
-                buffer.skip(_GAP)
-                key = self._key()
-                if key == "instances" and buffer.peek() == "[":
-                    buffer.at += 1
-                    yield from self._records()
-                    return
-                if key is None or not self._member(key):
-                    break
-        self._reject(begin, len(raw), "shape", 'expected an object with a list "instances"', raw)
-        for _ in self._stream:
-            pass  # It was rejected as a whole.
-        yield from self._builder.flush()
-
-    def _member(self, key: str) -> bool:
-        """Goes over the value of a member that is not "instances"; False when it is damaged."""
-        buffer = self._buffer
-        while True:
-            try:
-                end = self._end_of_value(buffer.text, buffer.at, buffer.ended)
-            except _Incomplete:
-                if buffer.more():
-                    continue
-                return False
-            except (ValueError, RecursionError):
-                return False
-            break
-        if key == "type":
-            self._type = buffer.text[buffer.at : end].strip('"')
-        buffer.at = end
-        return True
-
-    def _add(self, value: Any, key: str | None, offset: int, length: int, note: str | None) -> None:
-        if isinstance(value, dict) and self._type is not None:
-            value = {"_type": self._type, **value}
-        super()._add(value, key, offset, length, note)
-
-    def _finish(self, closing: str) -> None:
-        buffer = self._buffer
-        if closing:
-            buffer.at += 1
-            while buffer.more():
-                pass
-            rest = buffer.text[buffer.at :].strip()
-            try:
-                json.loads("{" + rest.lstrip(", \t\r\n"))
-            except (ValueError, RecursionError):
-                buffer.at -= 1
-            else:
-                return
-        super()._finish(closing)
-
-
 def _both(first: str | None, second: str | None) -> str | None:
     return "; ".join(n for n in (first, second) if n) or None
 
 
 def frame_array(stream: Stream, limits: Limits) -> Iterator[Frame]:
     """The elements of a JSON array. UTF-8."""
-    return _Document(stream, limits, "array").frames()
+    return Document(stream, limits, "array").frames()
 
 
 def frame_objects(stream: Stream, limits: Limits) -> Iterator[Frame]:
     """JSON objects one after the other, however they are laid out. UTF-8."""
-    return _Document(stream, limits, "objects").frames()
+    return Document(stream, limits, "objects").frames()
 
 
 def frame_keyed(stream: Stream, limits: Limits) -> Iterator[Frame]:
     """The members of one JSON object: {"_key": key, **member}; {"_key": key, "_value": member} for one that is no object. UTF-8."""
-    return _Document(stream, limits, "keyed").frames()
-
-
-def frame_instances(stream: Stream, limits: Limits) -> Iterator[Frame]:
-    """The elements of LMFlow's {"type": …, "instances": […]}; "_type" is added where the type comes before the instances. UTF-8."""
-    return _Instances(stream, limits).frames()
-
-
-def frame_object(stream: Stream, limits: Limits) -> Iterator[Frame]:
-    """The whole file as one record. UTF-8."""
-    builder = Builder(limits)
-    blocks: list[bytes] = []
-    size = 0
-    for block in stream:
-        if size <= limits.record_bytes:
-            blocks.append(block)
-        size += len(block)
-    raw = b"".join(blocks)
-    if size > limits.record_bytes:
-        builder.reject(0, 0, size, "too_large", f"an object of {size} bytes; the limit is {limits.record_bytes}", raw)
-    elif stream.fault is not None:
-        stream.lose(0, 0, raw)
-    else:
-        try:
-            value, note = loads(raw, "utf-8"), None
-        except ValueError:
-            try:
-                repaired = repair(raw, "utf-8")
-                value, note = repaired.values[0], repaired.note
-            except Unrepairable as e:
-                builder.reject(0, 0, size, e.reason, e.detail, raw)
-                yield from builder.flush()
-                return
-        builder.add(value, 0, 0, size, note)
-    yield from builder.flush()
+    return Document(stream, limits, "keyed").frames()

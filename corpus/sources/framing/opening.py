@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import codecs
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from corpus.sources.base import RAW_BOUND, Frame, Rejected
-from corpus.sources.framing import archive, compression, detect, jsondoc
+from corpus.sources.framing import archive, compression, detect, jsondoc, jsonwhole
 from corpus.sources.framing.columnar import MAGIC as PARQUET_MAGIC
 from corpus.sources.framing.columnar import frame_parquet
 from corpus.sources.framing.delimited import frame_rows, frame_table
@@ -26,7 +28,7 @@ from corpus.sources.framing.xml import frame_mediawiki
 FORMATS = ("records", "object", "keyed", "instances", "rows", "lines", "paragraphs", "mediawiki", "wikiextractor")
 _HEAD = 1 << 18
 _SAMPLE = 1 << 17
-_SINGLE: dict[str, Framer] = {"object": jsondoc.frame_object, "keyed": jsondoc.frame_keyed, "instances": jsondoc.frame_instances}
+_SINGLE: dict[str, Framer] = {"object": jsonwhole.frame_object, "keyed": jsondoc.frame_keyed, "instances": jsonwhole.frame_instances}
 """Formats whose file is one JSON object. A file of JSON lines or an array, where one was expected, is framed as what it is."""
 _DEEPEST = 3
 """Archives within archives and compressions within compressions."""
@@ -222,9 +224,14 @@ class _Opener:
 
     def _members(self, members: Iterator[archive.Member], name: str, packed: str, depth: int) -> Iterator[Opened]:
         none = True
+        seen: Counter[bytes] = Counter()  # of hashes: an archive may have a million members, and names of any length
         for member in members:
             none = False
             inner = f"{name}!{member.name}" if member.name else name
+            key = blake2b(inner.encode(), digest_size=8).digest()
+            seen[key] += 1
+            if seen[key] > 1:  # `tar -r` appends a member anew; both are read, and a record's place must name one file
+                inner = f"{name}!{member.name}#{seen[key]}"
             if member.blocks is None:
                 yield _rejected(inner, member.fault or Fault("corrupt", "unreadable member"), taken=self._file.taken())
             else:

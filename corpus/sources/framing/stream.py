@@ -69,12 +69,13 @@ class Blocks:
     def __init__(self, source: Iterator[bytes]) -> None:
         self._source = source
         self._ahead: deque[bytes] = deque()
+        self._size = 0
         self.fault: Fault | None = None
         self.skipped = 0
 
     def peek(self, size: int) -> bytes:
         """The first `size` bytes, or fewer where there are no more."""
-        while sum(map(len, self._ahead)) < size and self.fault is None:
+        while self._size < size and self.fault is None:
             try:
                 block = next(self._source, None)
             except Fault as fault:
@@ -83,6 +84,7 @@ class Blocks:
             if block is None:
                 break
             self._ahead.append(block)
+            self._size += len(block)
         return b"".join(self._ahead)[:size]
 
     def __iter__(self) -> Iterator[bytes]:
@@ -90,7 +92,9 @@ class Blocks:
 
     def __next__(self) -> bytes:
         if self._ahead:
-            return self._ahead.popleft()
+            block = self._ahead.popleft()
+            self._size -= len(block)
+            return block
         if self.fault is not None:
             raise self.fault
         return next(self._source)
@@ -110,6 +114,7 @@ class Blocks:
                 self._ahead.appendleft(block[size:])
             taken = min(size, len(block))
             self.skipped += taken
+            self._size -= taken
             size -= taken
 
 
@@ -129,10 +134,15 @@ class Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        block = self._file.read(len(buffer))
+        block = self.read(len(buffer))
         buffer[: len(block)] = block
-        self._read += len(block)
         return len(block)
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes; not by way of `readinto`, which would copy them twice more."""
+        block = self._file.read(size)
+        self._read += len(block)
+        return block
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._file.seek(offset, whence)

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 from xml.parsers import expat
 
-from corpus.sources.base import Frame
+from corpus.sources.base import RAW_BOUND, Frame
 from corpus.sources.framing.encoding import NotText, decode
 from corpus.sources.framing.stream import Builder, Limits, Stream
 
 _OPEN, _CLOSE = b"<page>", b"</page>"
+_BORDER = re.compile(rb"</?page>")
 _DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _LANG = re.compile(rb"<mediawiki\b[^>]*\bxml:lang=[\"']([^\"']*)[\"']")
 _DBNAME = re.compile(rb"<dbname>([^<]*)</dbname>")
@@ -41,6 +42,7 @@ class _Export:
         self._at = 0
         self._base = stream.offset
         self._ordinal = 0
+        self._cut = False
         self._site: dict[str, Any] = {}
 
     def _more(self) -> bool:
@@ -93,6 +95,9 @@ class _Export:
     def _page(self) -> None:
         """Takes the page at the position."""
         end = self._find(_CLOSE, 0)
+        if max(end, len(self._data) - self._at if end < 0 else 0) > self._limits.record_bytes:
+            self._skip_page()
+            return
         inner = self._data.find(_OPEN, self._at + 1, self._at + end if end >= 0 else len(self._data)) - self._at
         if inner > 0:
             self._take(inner, "xml", "a page without an end tag")
@@ -100,13 +105,30 @@ class _Export:
             raw = self._data[self._at : self._at + end + len(_CLOSE)]
             self._parse(raw)
             self._at += len(raw)
-        elif len(self._data) - self._at > self._limits.record_bytes:
-            self._take(len(self._data) - self._at, "too_large", f"a page of more than {self._limits.record_bytes} bytes")
         elif self._stream.fault is not None:
             self._stream.lose(self._ordinal, self._base + self._at, self._data[self._at :])
             self._at = len(self._data)
         else:
             self._take(len(self._data) - self._at, "truncated", "the file ends within a page")
+            self._cut = True
+
+    def _skip_page(self) -> None:
+        """Goes over a page that is too long, up to its end or the next one's beginning, holding none of it."""
+        while len(self._data) - self._at < RAW_BOUND and self._more():
+            pass
+        start, raw = self._base + self._at, self._data[self._at : self._at + RAW_BOUND]
+        self._at += 1
+        while (found := _BORDER.search(self._data, self._at)) is None:
+            self._at = max(self._at, len(self._data) - len(_CLOSE))
+            if not self._more():
+                self._at = len(self._data)
+                break
+        if found is not None:
+            self._at = found.end() if found[0] == _CLOSE else found.start()
+        length = self._base + self._at - start
+        detail = f"a page of {length} bytes; the limit is {self._limits.record_bytes}"
+        self._builder.reject(self._ordinal, start, length, "too_large", detail, raw[:length])
+        self._ordinal += 1
 
     def _take(self, length: int, reason: str, detail: str) -> None:
         self._reject(self._at, length, reason, detail, self._data[self._at : self._at + length])
@@ -143,7 +165,7 @@ class _Export:
         if distance >= 0:
             if gap:
                 self._reject(self._at, end - self._at, "xml", f"text between pages; found {gap[:40]!r}", gap)
-        elif self._stream.fault is None and gap != b"</mediawiki>":
+        elif self._stream.fault is None and not self._cut and gap != b"</mediawiki>":
             if b"</mediawiki>" in gap or gap.startswith(b"<"):
                 self._reject(self._at, end - self._at, "xml", f"text behind the last page; found {gap[:40]!r}", gap)
             else:

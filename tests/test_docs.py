@@ -1,0 +1,354 @@
+"""The documentation is run: every command and Python session in it prints what the page says, and every list in it is the code's own.
+
+In a page, a block marked `console` holds commands (`$ …`) and what they print, `pycon` a Python session, `sh` commands that are not
+run here because they need a network or minutes. A line `…` in an output stands for lines that are left out. What stands between
+`<!-- name -->` and `<!-- /name -->` is written by the generator of that name below. After a change that is meant,
+`python -m tests.test_docs --write` brings all pages up to date.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import duckdb
+import pytest
+
+from corpus.cli import cli, main
+from corpus.console import OUT
+from corpus.recipe import Clean, Decontaminate, Dedup, Recipe, RejectLimits, SourceChoice, SplitSpec
+from corpus.schema import DROP_REASONS, REJECT_REASONS
+from corpus.sources import registry
+from corpus.stages import parse as parse_stage
+from corpus.text.rules import RULE_NAMES
+from corpus.warehouse.audit import run as audits
+from corpus.warehouse.query import questions
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "README_zh.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")))
+WIDTH = 110
+CORPUS = ".venv/bin/corpus"
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_GENERATED = re.compile(r"(<!-- (\w+) -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
+_PROGRESS = re.compile(r"^\w+: [\d,]+ partitions?, [\d.,]+ MB\n", re.MULTILINE)
+_FEW = parse_stage._FEW
+_SECONDS = re.compile(r"in \d+\.\d s")
+
+
+class Clone:
+    """A folder that looks to a command as the root of a clone does, with the embedded sample built in its warehouse."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("recipes", "corpus"):
+            (folder / name).symlink_to(ROOT / name)
+        with self._inside():
+            self.first = self._corpus(["build", "--workers", "2"])
+
+    def run(self, command: str) -> str:
+        """What a command prints, standard output and errors; each line without white space at its end."""
+        words = shlex.split(command)
+        with self._inside():
+            if words == ["make", "corpus"]:
+                return self.first
+            if words[0] == CORPUS:
+                return self._corpus(words[1:])
+            done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+            return _trimmed(done.stdout + done.stderr)
+
+    def python(self, session: str) -> str:
+        """A Python session with what it really prints."""
+        names: dict[str, Any] = {}
+        said = []
+        with self._inside():
+            for example in doctest.DocTestParser().get_examples(session):
+                printed = io.StringIO()
+                with contextlib.redirect_stdout(printed):
+                    exec(compile(example.source, "<session>", "single"), names)
+                first, *rest = example.source.rstrip("\n").split("\n")
+                said += [f">>> {first}", *(f"... {line}" for line in rest), *printed.getvalue().splitlines()]
+        return "\n".join(said) + "\n"
+
+    @contextlib.contextmanager
+    def _inside(self) -> Iterator[None]:
+        before, path, width, arguments, few = Path.cwd(), os.environ["PATH"], OUT.width, sys.argv, parse_stage._FEW
+        os.chdir(self.folder)
+        os.environ["PATH"] = "/usr/bin:/bin"  # where no environment is active
+        OUT.width = WIDTH
+        parse_stage._FEW = _FEW  # the tests of the engine set another
+        try:
+            yield
+        finally:
+            os.chdir(before)
+            os.environ["PATH"] = path
+            OUT.width = width
+            parse_stage._FEW = few
+            sys.argv = arguments
+
+    def _corpus(self, arguments: list[str]) -> str:
+        sys.argv = [CORPUS, *arguments]
+        out, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), contextlib.suppress(SystemExit):
+            main()
+        # The progress of a build is a bar on a terminal, and on none a line per stage that a page need not show.
+        said = _PROGRESS.sub("", errors.buffer.getvalue().decode())
+        return _trimmed(out.buffer.getvalue().decode() + said)
+
+
+def _trimmed(text: str) -> str:
+    return "".join(f"{line.rstrip()}\n" for line in text.rstrip("\n").split("\n")) if text.strip() else ""
+
+
+def console(clone: Clone, block: str) -> str:
+    """A console block with what its commands really print, cut where the block was cut."""
+    out = ""
+    for command, was in _commands(block):
+        now = clone.run(command)
+        lines = was.splitlines()
+        if "…" in lines:
+            above, below = lines.index("…"), len(lines) - lines.index("…") - 1
+            all_lines = now.splitlines()
+            if above + below < len(all_lines):
+                now = "".join(f"{line}\n" for line in [*all_lines[:above], "…", *all_lines[len(all_lines) - below :]])
+        if _SECONDS.sub("in 0.0 s", now) == _SECONDS.sub("in 0.0 s", was):
+            now = was
+        prompt, *more = command.split("\n")
+        out += "\n".join([f"$ {prompt}", *(f"> {line}" for line in more)]) + f"\n{now}"
+    return out
+
+
+def _commands(block: str) -> Iterator[tuple[str, str]]:
+    """The commands of a console block (a line `> …` goes on with one), each with what the block says that it prints."""
+    command: list[str] = []
+    said: list[str] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            if command:
+                yield "\n".join(command), "".join(f"{x}\n" for x in said)
+            command, said = [line[2:]], []
+        elif line.startswith("> ") and not said:
+            command.append(line[2:])
+        else:
+            said.append(line)
+    if command:
+        yield "\n".join(command), "".join(f"{x}\n" for x in said)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    body = [tuple(c.replace("|", "\\|").replace("<", "&lt;") for c in row) for row in rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ("---",) * len(head), *body])
+
+
+def sources(clone: Clone) -> str:
+    """The registry, as a table."""
+    rows = [(f"[{s.name}]({s.address})", s.about, ", ".join(s.kinds), s.license) for s in registry().values()]
+    return _table(("source", "what it is", "yields", "licence as stated upstream"), rows)
+
+
+def views(clone: Clone) -> str:
+    """The catalog's views and tables with their columns, from the comments in it."""
+    with duckdb.connect(str(clone.folder / "warehouse" / "corpus.duckdb"), read_only=True) as db:
+        tables = db.execute(
+            "SELECT view_name AS name, comment FROM duckdb_views() WHERE NOT internal AND schema_name = 'main' UNION ALL "
+            "SELECT table_name, comment FROM duckdb_tables() WHERE NOT internal AND schema_name = 'main' ORDER BY name"
+        ).fetchall()
+        out = ""
+        for name, about in tables:
+            columns = db.execute(
+                "SELECT column_name, data_type, comment FROM duckdb_columns() "
+                "WHERE table_name = ? AND schema_name = 'main' AND NOT internal ORDER BY column_index",
+                [name],
+            ).fetchall()
+            rows = [(f"`{column}`", _short(kind), comment or "") for column, kind, comment in columns]
+            out += f"### {name}\n\n{about}\n\n{_table(('column', 'type', 'meaning'), rows)}\n"
+    return out
+
+
+def _short(kind: str) -> str:
+    return kind.replace("STRUCT(role VARCHAR, content VARCHAR)[]", "messages").replace("VARCHAR", "text").lower()
+
+
+def queries(clone: Clone) -> str:
+    """The ready questions."""
+    rows = [(f"`{q.name}`", " ".join(f"`{n}=…`" for n in q.needs), q.about) for q in questions().values()]
+    return _table(("query", "parameters", "what it answers"), rows)
+
+
+def audit_list(clone: Clone) -> str:
+    """The audits."""
+    found = audits(clone.folder / "warehouse" / "corpus.duckdb")
+    return _table(("audit", "what must hold"), [(f"`{a.name}`", a.about) for a in found])
+
+
+def reject_reasons(clone: Clone) -> str:
+    """Why a record can be rejected."""
+    return _table(("reason", "meaning"), [(f"`{r}`", m) for r, m in REJECT_REASONS.items()])
+
+
+def drop_reasons(clone: Clone) -> str:
+    """Why a row can be dropped."""
+    return _table(("reason", "meaning"), [(f"`{r}`", m) for r, m in DROP_REASONS.items()])
+
+
+GENERATORS: dict[str, Callable[[Clone], str]] = {
+    "sources": sources,
+    "views": views,
+    "queries": queries,
+    "audits": audit_list,
+    "reject_reasons": reject_reasons,
+    "drop_reasons": drop_reasons,
+}
+
+
+def renewed(page: str, clone: Clone) -> str:
+    """A page as it should be."""
+
+    def block(found: re.Match[str]) -> str:
+        language, body = found.groups()
+        if language == "console":
+            body = console(clone, body)
+        elif language == "pycon":
+            body = clone.python(body)
+        return f"```{language}\n{body}```"
+
+    page = _GENERATED.sub(lambda m: f"{m[1]}{GENERATORS[m[2]](clone)}{m[4]}", page)
+    return _BLOCK.sub(block, page)
+
+
+def translated(page: str) -> str:
+    """The Chinese README with the blocks and lists of the English one, in their order."""
+    english = _text("README.md")
+    blocks, lists = (iter([m[0] for m in pattern.finditer(english)]) for pattern in (_BLOCK, _GENERATED))
+    page = _GENERATED.sub(lambda m: next(lists, m[0]), page)
+    return _BLOCK.sub(lambda m: next(blocks, m[0]), page)
+
+
+def _text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return Clone(tmp_path_factory.mktemp("clone"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_says_what_is_so(page: str, clone: Clone) -> None:
+    if page == "README_zh.md":
+        pytest.skip("its blocks and lists are those of README.md, see below")
+    text = _text(page)
+    assert text == renewed(text, clone), "mend the page, or run python -m tests.test_docs --write"
+
+
+def test_both_readmes_have_the_same_blocks() -> None:
+    english, chinese = (_BLOCK.findall(_text(p)) for p in ("README.md", "README_zh.md"))
+    assert english == chinese
+    assert len(english) > 10
+
+
+def test_both_readmes_have_the_same_sections_and_tables() -> None:
+    english, chinese = (_text(p) for p in ("README.md", "README_zh.md"))
+    assert [(m[1], m[2]) for m in _GENERATED.findall(english)] == [(m[1], m[2]) for m in _GENERATED.findall(chinese)]
+    for pattern in (r"^#+ ", r"^\| `[^`]+`", r"^- "):
+        found = [re.findall(pattern, text, re.MULTILINE) for text in (english, chinese)]
+        assert found[0] == found[1], pattern
+
+
+@pytest.mark.parametrize("page", ["README.md", "README_zh.md"])
+def test_sources_are_those_of_the_registry(page: str) -> None:
+    [section] = [body for _, name, body, _ in _GENERATED.findall(_text(page)) if name == "sources"]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines()[2:]]
+    assert f" {len(registry())} " in _text(page).partition("## ")[0], "the number of data sets at the top"
+    assert {re.sub(r"\[(.*?)\].*", r"\1", row[0]): row[-1] for row in rows} == {s.name: s.license for s in registry().values()}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_exist(page: str) -> None:
+    text = re.sub(r"<!-- sources -->.*<!-- /sources -->", "", _text(page), flags=re.DOTALL)
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for span in re.findall(r"`([^`\n]+)`", text) + [line.removeprefix("$ ") for _, b in _BLOCK.findall(text) for line in b.splitlines()]:
+        if found := re.match(r"make ([a-z-]+)( |$)", span):
+            assert found[1] in targets, span
+        if found := re.match(r"(?:\.venv/bin/)?corpus ([a-z]+)(.*)", span):
+            assert found[1] in cli.commands, span
+            options = {o for p in cli.commands[found[1]].params for o in p.opts if isinstance(p, click.Option)}
+            assert set(re.findall(r"(?<= )--[a-z-]+", re.sub(r"\".*?\"", "", found[2]))) <= options, span
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    text = re.sub(r"<!-- sources -->.*<!-- /sources -->", "", _text(page), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if not re.match(r"https?:|#", target):
+            assert ((ROOT / page).parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_compiles(page: str) -> None:
+    for language, block in _BLOCK.findall(_text(page)):
+        if language == "python":
+            compile(block, page, "exec")
+
+
+@pytest.mark.parametrize("model", [Recipe, SourceChoice, Clean, Dedup, Decontaminate, SplitSpec, RejectLimits])
+def test_every_key_of_a_recipe_is_explained(model: Any) -> None:
+    page = _text("docs/recipes.md")
+    missing = [name for name in model.model_fields if f"| `{name}` |" not in page]
+    assert not missing
+
+
+def test_every_rule_is_explained() -> None:
+    page = _text("docs/recipes.md")
+    assert all(f"| `{rule}` |" in page for rule in RULE_NAMES)
+
+
+def test_recipes_in_the_documentation_are_valid() -> None:
+    from corpus.recipe import parse
+
+    blocks = [(p, b) for p in PAGES for language, b in _BLOCK.findall(_text(p)) if language == "yaml"]
+    assert blocks
+    for page, block in blocks:
+        parse(block, page)
+
+
+def test_version_is_in_the_changelog() -> None:
+    from corpus import __version__
+
+    assert f"## [{__version__}]" in _text("CHANGELOG.md")
+
+
+def test_license_is_the_standard_text() -> None:
+    text = _text("LICENSE")
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert "Copyright [yyyy] [name of copyright owner]" in text
+
+
+def write() -> None:
+    """Brings all pages up to date."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Clone(Path(folder))
+        for page in PAGES:
+            old = _text(page)
+            new = translated(old) if page == "README_zh.md" else renewed(old, clone)
+            if new != old:
+                (ROOT / page).write_text(new, encoding="utf-8")
+                print(f"{page} written")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--write"]:
+        sys.exit("usage: python -m tests.test_docs --write")
+    write()
