@@ -209,9 +209,7 @@ def main() -> None:
     except click.ClickException as e:
         e.show()
         sys.exit(2)
-    except click.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):  # click makes the one of the other
         sys.stderr.write("interrupted; what was committed is kept, and the same command goes on from there\n")
         sys.exit(130)
     except BrokenPipeError:

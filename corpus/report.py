@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -62,7 +63,7 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
         more = f" and {len(done.unclaimed) - 5:,} more" if len(done.unclaimed) > 5 else ""
         _say(f"{count(len(done.unclaimed), 'file')} that no source of the recipe claims, not read: {shown}{more}")
     _say()
-    place = "" if root == Path("warehouse") else f" --warehouse {root}"
+    place = "" if root == Path("warehouse") else f" --warehouse {shlex.quote(str(root))}"
     corpus = command()
     hints = [
         (f"{corpus} sql drops{place}", "what each source lost, and why"),

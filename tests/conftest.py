@@ -25,6 +25,8 @@ from corpus.warehouse.builds import LAYERS
 
 MANY = 1000
 
+HUB_FILE = "belle/train_0.5M_CN.json"
+
 RECIPE = """
 name: small
 seed: 7

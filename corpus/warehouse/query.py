@@ -73,6 +73,8 @@ def ask(catalog: Path, text: str, parameters: dict[str, str], *, recipe: str | N
             use(db, recipe)
         try:
             result = db.execute(sql, {n: parameters[n] for n in needs} or None)
+            if result is None:
+                raise QueryError(f"{text!r} holds no statement; give SQL, or the name of a query: {', '.join(known)}")
             columns = tuple(d[0] for d in result.description or ())
             rows = result.fetchall() if most is None else result.fetchmany(most)
         except duckdb.Error as e:

@@ -24,7 +24,8 @@ NOBODY = "repeat('e', 32)"
 
 def held(split: str) -> str:
     """A row of a split that is in no other."""
-    return f"(SELECT min(row_id) FROM assigned WHERE split = '{split}' AND row_id NOT IN (SELECT row_id FROM assigned WHERE split <> '{split}'))"
+    others = f"(SELECT row_id FROM assigned WHERE split <> '{split}')"
+    return f"(SELECT min(row_id) FROM assigned WHERE split = '{split}' AND row_id NOT IN {others})"
 
 
 CASES: list[tuple[str, set[str], list[str]]] = [

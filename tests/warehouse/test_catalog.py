@@ -56,7 +56,8 @@ def test_it_opens_from_any_folder(data: Path, tmp_path: Path) -> None:
     here = Path(__file__).resolve().parents[2]
     env = {**os.environ, "PYTHONPATH": str(here)}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True)
-    code = f"import duckdb; print(len(duckdb.connect({str(tmp_path / 'wh/corpus.duckdb')!r}, read_only=True).execute('FROM lineage').fetchall()))"
+    path = str(tmp_path / "wh/corpus.duckdb")
+    code = f"import duckdb; print(len(duckdb.connect({path!r}, read_only=True).execute('FROM lineage').fetchall()))"
     done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
     assert int(done.stdout) == 93
 
