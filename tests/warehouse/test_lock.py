@@ -58,7 +58,7 @@ def test_the_lock_is_given_back_whatever_happens(root: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(WarehouseError, match="cannot be written: .*; choose another with --warehouse"), writer_lock(tmp_path / "file/wh"):
+    with pytest.raises(WarehouseError, match=r"cannot be written: .*; choose another with --warehouse"), writer_lock(tmp_path / "file/wh"):
         pass
     with pytest.raises(WarehouseError, match="cannot be written"), writer_lock(tmp_path / "file"):
         pass
