@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from corpus.errors import QueryError, nearest
-from corpus.warehouse.audit import open_catalog, use
+from corpus.warehouse.audit import open_catalog, said, use
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,5 @@ def ask(catalog: Path, text: str, parameters: dict[str, str], *, recipe: str | N
             columns = tuple(d[0] for d in result.description or ())
             rows = result.fetchall() if most is None else result.fetchmany(most)
         except duckdb.Error as e:
-            moved = "\nif the warehouse was moved, run `corpus catalog`" if isinstance(e, duckdb.IOException) else ""
-            raise QueryError(f"{str(e).strip()}{moved}") from e
+            raise QueryError(said(e, catalog.parent)) from e
     return Answer(columns, rows)
