@@ -80,8 +80,8 @@ def test_fingerprints_know_values_and_not_the_order_of_keys() -> None:
     ("old", "new", "said"),
     [
         ({"clean": {"max_chars": None}}, {"clean": {"max_chars": 500}}, "clean.max_chars None → 500"),
-        ({"inputs": {"a.json": "x"}}, {"inputs": {"a.json": "y"}}, "inputs.a.json changed"),
-        ({"inputs": {"a": "x"}}, {"inputs": {"b": "x"}}, "inputs.a is gone; inputs.b is new"),
+        ({"inputs": {"a.json": "x"}}, {"inputs": {"a.json": "y"}}, "input a.json changed"),
+        ({"inputs": {"a": "x"}}, {"inputs": {"b": "x"}}, "input b new; input a gone"),
         (
             {"version": 1, "libraries": {"pyarrow": "1"}},
             {"version": 2, "libraries": {"pyarrow": "2"}},
