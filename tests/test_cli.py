@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -120,13 +121,13 @@ def test_sql_audit_catalog_and_sources(run: Any, place: tuple[Path, Path, Path])
 
     said = run("audit", "--warehouse", root)
     assert said.status == 0
-    assert "12 audits, all passed" in said.out or "all passed" in said.out
+    assert "audits, all passed" in said.out
     assert all(a["wrong"] == 0 for a in json.loads(run("audit", "--warehouse", root, "--json").out))
 
     (root / "corpus.duckdb").unlink()
     said = run("catalog", "--warehouse", root)
     assert said.status == 0
-    assert "made from 1 builds" in said.out
+    assert "made anew, with the last build of small" in said.out
     assert query(root, "SELECT count(*) FROM rows") == [(93,)]
 
     said = run("sources")
@@ -155,7 +156,7 @@ def test_the_summary_names_commands_that_work(run: Any, place: tuple[Path, Path,
     said = run("build", "--recipe", recipe, "--data", data, "--warehouse", "it's mine")
     for line in said.out.splitlines():
         if line.strip().startswith("corpus "):
-            command = line.strip().partition("    ")[0].partition("   ")[0]
+            command = re.split(r"\s{2,}", line.strip())[0]
             done = subprocess.run(
                 ["/bin/sh", "-c", command.replace("corpus", f"{sys.executable} -m corpus.cli", 1)],
                 capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(HERE)}, check=False,

@@ -106,7 +106,7 @@ SPEC = st.fixed_dictionaries(
 
 
 @given(st.lists(ROWS, max_size=30), st.dictionaries(st.sampled_from(sorted(SPLIT_FORMS)), SPEC, min_size=1, max_size=4), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_every_row_is_in_a_split_or_in_the_ledger_and_every_rule_holds(rows: list[Row], splits: dict[str, Any], data: Any) -> None:
     gone = data.draw(st.sets(st.integers(0, max(0, len(rows) - 1)), max_size=3)) if rows else set()
     with tempfile.TemporaryDirectory() as folder:

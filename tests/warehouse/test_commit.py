@@ -40,15 +40,9 @@ def test_empty_batches_are_nothing_and_an_empty_file_has_its_schema(tmp_path: Pa
 @pytest.mark.filterwarnings("error")  # of a writer that is collected with something left to write
 def test_a_failure_leaves_no_file_and_the_old_one_stays(tmp_path: Path) -> None:
     old = write_table(tmp_path, "a.parquet", table(1), "dropped")
-    writer = PartitionWriter(tmp_path, "a.parquet", DROPPED.schema, "dropped")
-
-    def fail() -> None:
-        with writer:
-            writer.write(table(3))
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
+    with pytest.raises(ZeroDivisionError), PartitionWriter(tmp_path, "a.parquet", DROPPED.schema, "dropped") as writer:
+        writer.write(table(3))
+        _ = 1 / 0
     assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
     assert hashlib.sha256((tmp_path / "a.parquet").read_bytes()).hexdigest() == old.sha256
     with pytest.raises(RuntimeError, match="not committed yet"):
