@@ -84,7 +84,7 @@ def plan(recipe: str, data: Path | None, warehouse: Path, verify: bool, everythi
 @_warehouse_option
 @_json_option
 def why(row_id: str, recipe: str | None, warehouse: Path, as_json: bool) -> None:
-    """Tell the life of one row: ROW_ID may be shortened to its first characters."""
+    """Tell the life of one row. ROW_ID may be shortened to its first characters."""
     from corpus import report
     from corpus.why import why as life
 
@@ -132,7 +132,7 @@ def audit(recipe: str | None, warehouse: Path, as_json: bool) -> None:
 @cli.command()
 @_warehouse_option
 def catalog(warehouse: Path) -> None:
-    """Make corpus.duckdb anew from the manifests, for example after moving the warehouse."""
+    """Make corpus.duckdb anew. Only the manifests are read; run it after moving the warehouse."""
     from corpus.console import OUT
     from corpus.errors import WarehouseError
     from corpus.warehouse.builds import Warehouse
@@ -155,7 +155,7 @@ def catalog(warehouse: Path) -> None:
 @_json_option
 @click.argument("names", nargs=-1)
 def sources(names: tuple[str, ...], data: Path | None, missing: bool, found: bool, as_json: bool) -> None:
-    """List the supported data sets: what they are, their terms, their files, and how to get them."""
+    """List the supported data sets. With NAMES, tell of each its terms, its files and how to get it."""
     from corpus import report
     from corpus.sources import get, registry
     from corpus.sources.found import listing, scan
@@ -172,7 +172,7 @@ def sources(names: tuple[str, ...], data: Path | None, missing: bool, found: boo
 @click.option("--data", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder to put the files into.")
 @click.option("--revision", help="Branch, tag or commit on the hub.  [default: the source's]")
 def fetch(names: tuple[str, ...], data: Path, revision: str | None) -> None:
-    """Download sources from their hub into the layout that --data expects. Set HF_ENDPOINT to use a mirror."""
+    """Download sources from their hub. They come in the layout that --data expects; set HF_ENDPOINT to use a mirror."""
     from corpus import report
     from corpus.console import ERR
     from corpus.sources import get, registry
@@ -210,9 +210,7 @@ def main() -> None:
     except click.ClickException as e:
         e.show()
         sys.exit(2)
-    except click.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):  # click makes the one of the other
         sys.stderr.write("interrupted; what was committed is kept, and the same command goes on from there\n")
         sys.exit(130)
     except BrokenPipeError:

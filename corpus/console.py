@@ -103,7 +103,7 @@ def visible(text: str) -> str:
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as CSV with a header. NULL is an empty field, an empty text is "", as DuckDB writes and reads them."""
+    """Rows as CSV with a header. NULL is an empty field and an empty text is "", as DuckDB writes them."""
     lines = [",".join(map(_csv_field, row)) for row in [columns, *rows]]
     return "".join((line or '""') + "\n" for line in lines)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus.console import OUT, as_csv, command, count, table, to_json, visible, write
-from corpus.pipeline import STAGES, Outcome, Plan
+from corpus.pipeline import STAGES, Change, Outcome, Plan
 from corpus.warehouse.audit import Audit
 from corpus.warehouse.query import Answer, Question
 from corpus.why import Life
@@ -62,10 +65,11 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
         more = f" and {len(done.unclaimed) - 5:,} more" if len(done.unclaimed) > 5 else ""
         _say(f"{count(len(done.unclaimed), 'file')} that no source of the recipe claims, not read: {shown}{more}")
     _say()
-    place = "" if root == Path("warehouse") else f" --warehouse {root}"
+    place = "" if root == Path("warehouse") else f" --warehouse {shlex.quote(str(root))}"
     corpus = command()
     hints = [
-        (f"{corpus} sql drops{place}", "what each source lost, and why"),
+        *([(f"{corpus} sql reject-reasons{place}", "which records could not become rows, and why")] if figures["rejects"] else []),
+        *([(f"{corpus} sql drops{place}", "what each source lost, and why")] if figures["drops"] else []),
         (f"{corpus} sql{place}", "all ready questions"),
         *((f"{corpus} why {row['row_id'][:12]}{place}", "the life of one row") for row in figures["example"]),
         (f"{corpus} audit{place}", "what must hold, and that it does"),
@@ -92,7 +96,7 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
         changes = [c for c in found.changes if c.stage == stage]
         certain = sum(c.certain for c in changes)
         # Thousands of partitions that changed for one reason are one line, though each names itself in it.
-        reasons = Counter(c.why.replace(c.key.partition(":")[2] or c.key, "of its own") for c in changes).most_common()
+        reasons = Counter(_general(c) for c in changes).most_common()
         why = "; ".join(f"{w} ({n:,})" if len(reasons) > 1 else w for w, n in reasons[:3])
         if len(reasons) > 3:
             why += f"; and {len(reasons) - 3} other reasons"
@@ -106,6 +110,13 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
         _say(visible(f"{c.stage} {c.key}: {c.why}{'' if c.certain else ' (perhaps)'}"))
     if len(named) < len(found.changes):
         _say(f"… and {len(found.changes) - len(named):,} more (--all)")
+
+
+def _general(change: Change) -> str:
+    """Why a partition would be built, without its own name, so that all with the same reason say the same."""
+    own = f"input {change.key.partition(':')[2] or change.key} changed"
+    pieces = ["its rows changed" if piece == own else piece for piece in change.why.split("; ")]
+    return "; ".join(sorted(pieces, key=lambda piece: piece == "its rows changed"))
 
 
 def life(found: Life, *, as_json: bool) -> None:
@@ -199,6 +210,10 @@ def answer(found: Answer, how: str, most: int | None) -> None:
 
 
 def _short(value: Any) -> Any:
+    if isinstance(value, bytes):  # a rejected record is text, mostly; its end may lie within a character
+        with suppress(UnicodeDecodeError):
+            text = codecs.getincrementaldecoder("utf-8")().decode(value)
+            value = text if all(c.isprintable() or c.isspace() for c in text) else value
     if isinstance(value, str) and len(value) > 300:
         return value[:300] + "…"
     return value
@@ -238,7 +253,7 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
             )
             _say(f"  files      {', '.join(r['patterns'])}  (below --data, in {r['folder']}/)")
             if r["files"] is not None:
-                _say(f"  found      {r['files']:,} files, {r['bytes'] / 1e6:,.1f} MB")
+                _say(f"  found      {count(r['files'], 'file')}, {r['bytes'] / 1e6:,.1f} MB")
             _say(f"  to get it  {r['get']}\n")
         return
     columns = ["source", "what it is", "licence as stated upstream", *(["files", "MB"] if scanned else []), "get"]
@@ -249,10 +264,10 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
         body.append([r["name"], r["about"], r["license"], *have, get])
     table(columns, body, right=("files", "MB"))
     corpus = command()
-    _say(f"\n{count(len(rows), 'source')}; `{corpus} sources NAME` tells more of one; what says fetch, `{corpus} fetch NAME` downloads")
+    _say(f"\n{count(len(rows), 'source')}; `{corpus} sources NAME` tells more of one; `{corpus} fetch NAME` downloads what says fetch")
     if scanned:
-        files = sum(r["files"] for r in rows)
-        _say(f"{count(files, 'file')} of {count(sum(1 for r in rows if r['files']), 'source')} found")
+        files = sum(map(len, scanned.files.values()))
+        _say(f"{count(files, 'file')} of {count(len(scanned.files), 'source')} found in {scanned.root}")
         for fault in scanned.faults:
             _say(visible(f"{fault.path}: {fault.detail}"))
         if scanned.unclaimed:

@@ -23,7 +23,7 @@ from corpus.sources import resolve
 from corpus.sources.base import RAW_BOUND
 from corpus.sources.framing import open_file
 from corpus.text.rules import rules
-from corpus.warehouse.audit import open_catalog, use
+from corpus.warehouse.audit import open_catalog, said, use
 from corpus.warehouse.builds import Build, Warehouse
 
 _LEAST_PREFIX = 6
@@ -86,7 +86,7 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
             query = "SELECT container, encoding FROM files WHERE source = $source AND file = $file"
             account = _one(db, query, {"source": life.row["source"], "file": life.row["file"]})
         except duckdb.IOException as e:
-            raise WarehouseError(f"warehouse {root}: {e}; if it was moved, run `corpus catalog`") from e
+            raise WarehouseError(f"{said(e, root)}") from e
     life.raw, life.raw_problem = _raw(warehouse, build, life.row, account)
     life.changes = list(_changes(life.row, Clean.model_validate(_tuples(build.settings["clean"]))))
     return life

@@ -25,6 +25,8 @@ from corpus.warehouse.builds import LAYERS
 
 MANY = 1000
 
+HUB_FILE = "belle/train_0.5M_CN.json"
+
 RECIPE = """
 name: small
 seed: 7
@@ -113,6 +115,15 @@ def hashes(root: Path, *, layers: Iterable[str] = LAYERS) -> dict[str, str]:
 def marks(root: Path) -> dict[str, tuple[int, int]]:
     """Inode and time of change of every file in the layers: equal when a file was not written again."""
     return {name: ((root / name).stat().st_ino, (root / name).stat().st_mtime_ns) for name in hashes(root)}
+
+
+def everything_below(folder: Path) -> dict[str, tuple[str, int, int]]:
+    """Every file of a folder: hash, inode and time of change."""
+    return {
+        p.relative_to(folder).as_posix(): (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_ino, p.stat().st_mtime_ns)
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def query(root: Path, sql: str) -> list[tuple[Any, ...]]:

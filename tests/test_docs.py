@@ -30,6 +30,7 @@ from corpus.console import OUT
 from corpus.recipe import Clean, Decontaminate, Dedup, Recipe, RejectLimits, SourceChoice, SplitSpec
 from corpus.schema import DROP_REASONS, REJECT_REASONS
 from corpus.sources import registry
+from corpus.stages import parse as parse_stage
 from corpus.text.rules import RULE_NAMES
 from corpus.warehouse.audit import run as audits
 from corpus.warehouse.query import questions
@@ -42,6 +43,7 @@ CORPUS = ".venv/bin/corpus"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _GENERATED = re.compile(r"(<!-- (\w+) -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
 _PROGRESS = re.compile(r"^\w+: [\d,]+ partitions?, [\d.,]+ MB\n", re.MULTILINE)
+_FEW = parse_stage._FEW
 _SECONDS = re.compile(r"in \d+\.\d s")
 
 
@@ -81,16 +83,18 @@ class Clone:
 
     @contextlib.contextmanager
     def _inside(self) -> Iterator[None]:
-        before, path, width, arguments = Path.cwd(), os.environ["PATH"], OUT.width, sys.argv
+        before, path, width, arguments, few = Path.cwd(), os.environ["PATH"], OUT.width, sys.argv, parse_stage._FEW
         os.chdir(self.folder)
         os.environ["PATH"] = "/usr/bin:/bin"  # where no environment is active
         OUT.width = WIDTH
+        parse_stage._FEW = _FEW  # the tests of the engine set another
         try:
             yield
         finally:
             os.chdir(before)
             os.environ["PATH"] = path
             OUT.width = width
+            parse_stage._FEW = few
             sys.argv = arguments
 
     def _corpus(self, arguments: list[str]) -> str:

@@ -22,7 +22,7 @@ from corpus.executors.local import LocalExecutor
 from corpus.recipe import Recipe, parse
 from corpus.warehouse.commit import TMP_MARK
 from corpus.warehouse.manifest import Manifests
-from tests.conftest import RECIPE, hashes, instruction, json_lines, make_build, make_data, marks, query, recipe_of
+from tests.conftest import RECIPE, everything_below, hashes, instruction, json_lines, make_build, make_data, marks, query, recipe_of
 
 Build = Callable[..., pipeline.Outcome]
 HUB = "belle/train_0.5M_CN.json"
@@ -118,21 +118,12 @@ class Watch(pipeline.Progress):
         return super().stage(name, tasks)
 
 
-def everything(folder: Path) -> dict[str, tuple[str, int, int]]:
-    """Every file of a folder: hash, inode and time of change."""
-    return {
-        p.relative_to(folder).as_posix(): (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_ino, p.stat().st_mtime_ns)
-        for p in folder.rglob("*")
-        if p.is_file()
-    }
-
-
 def plan_and_build(data: Path, root: Path, recipe: Recipe | None = None) -> tuple[pipeline.Plan, set[tuple[str, str]]]:
     """Plans, builds, and holds one against the other; returns the plan and the partitions that were made."""
     recipe = recipe or recipe_of()
-    before = everything(root)
+    before = everything_below(root)
     planned = pipeline.plan(recipe, data, root)
-    assert everything(root) == before, "a plan writes nothing"
+    assert everything_below(root) == before, "a plan writes nothing"
     old = marks(root)
     watch = Watch()
     pipeline.build(recipe, data, root, LocalExecutor(1), progress=watch)

@@ -86,7 +86,8 @@ class LocalExecutor:
             while waiting and len(running) < 2 * self._workers:
                 task = waiting.pop()
                 try:
-                    running[pool.submit(_work, task, root)] = task
+                    with _interrupt_held():
+                        running[pool.submit(_work, task, root)] = task
                 except BrokenProcessPool as e:
                     raise _killed([task, *running.values()]) from e
             done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
@@ -116,6 +117,7 @@ def _start(progress: Queue[tuple[int, int]], memory: int | None) -> None:
     _PROGRESS.append(progress)
     # Ctrl-C reaches the whole process group: the build says what happened, a worker only has to go.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if memory is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -143,6 +145,16 @@ def _guarded(task: Task, root: Path, report: Report) -> Partition:
         return task.run(task, root, report)
     except MemoryError as e:
         raise WorkerError(f"{task.stage} {task.key}: out of memory; give a worker more with --memory, or lower limits.record_mb") from e
+
+
+@contextlib.contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Holds ctrl-C back while a process may be started: it inherits that, and no traceback interrupts its imports."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

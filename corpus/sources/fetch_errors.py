@@ -19,7 +19,6 @@ from huggingface_hub.errors import (
 from corpus.sources.base import Hub, Source
 from corpus.sources.hub import HOME, Busy, HTTPError, InvalidURL, NotAHub, Settings, TimeoutException, Unlike
 
-_MIRROR = "set HF_ENDPOINT to a mirror (export HF_ENDPOINT=https://hf-mirror.com) or check network and proxy, and run it again"
 _KEPT = "what came so far is kept"
 
 
@@ -45,6 +44,12 @@ def by_hand(source: Source, data: Path) -> str:
     return f"download {', '.join(dict.fromkeys(f.glob for f in source.files))} from {source.address} by hand into {folder}{how}"
 
 
+def _mirror(settings: Settings) -> str:
+    if settings.endpoint == HOME:
+        return "set HF_ENDPOINT to a mirror (export HF_ENDPOINT=https://hf-mirror.com) or check network and proxy, and run it again"
+    return f"check network and proxy, or set HF_ENDPOINT to another address than {settings.endpoint}, and run it again"
+
+
 def explain(error: Exception, source: Source, data: Path, settings: Settings) -> str:
     """What was found, and the way out.
 
@@ -66,17 +71,17 @@ def explain(error: Exception, source: Source, data: Path, settings: Settings) ->
     if isinstance(error, OfflineModeIsEnabled):
         return f"HF_HUB_OFFLINE forbids the network; unset it, or {hand}"
     if isinstance(error, HfHubHTTPError):
-        return _explain_status(error, source, hand)
+        return _explain_status(error, source, hand, settings)
     if isinstance(error, TimeoutException):
         found = f"no answer within {settings.timeout:g} s; {_KEPT}"
-        return f"{found}; {_MIRROR}; a slow network may need a higher HF_HUB_DOWNLOAD_TIMEOUT; or {hand}"
+        return f"{found}; {_mirror(settings)}; a slow network may need a higher HF_HUB_DOWNLOAD_TIMEOUT; or {hand}"
     if isinstance(error, OSError):
         return _explain_disk(error, data / source.folder)
     found = f"the hub cannot be reached, or the connection broke ({type(error).__name__}: {error})"
-    return f"{found}; {_KEPT}; {_MIRROR}; or {hand}"
+    return f"{found}; {_KEPT}; {_mirror(settings)}; or {hand}"
 
 
-def _explain_status(error: HfHubHTTPError, source: Source, hand: str) -> str:
+def _explain_status(error: HfHubHTTPError, source: Source, hand: str, settings: Settings) -> str:
     status = error.response.status_code
     page = f"{HOME}/{place(source.hub)}" if source.hub else source.address
     token = "your token" if get_token() else "no token (HF_TOKEN is not set)"
@@ -106,7 +111,7 @@ def _explain_status(error: HfHubHTTPError, source: Source, hand: str) -> str:
         way_out = "wait some minutes and run it again; with HF_TOKEN set the limit is higher"
     else:
         found = f"from {error.response.url}; {_KEPT}"
-        way_out = f"{_MIRROR}; or {hand}"
+        way_out = f"{_mirror(settings)}; or {hand}"
     return f"HTTP {status}, {found}; {way_out}"
 
 

@@ -33,7 +33,8 @@ def open_catalog(path: Path) -> duckdb.DuckDBPyConnection:
     """
     if not path.exists():
         raise WarehouseError(
-            f"warehouse {path.parent}: there is no catalog; run `corpus build`, or `corpus catalog` if partitions are there"
+            f"warehouse {path.parent}: there is no catalog; run `corpus build`, or `corpus catalog` if partitions are there, "
+            "or name another folder with --warehouse"
         )
     try:
         config: dict[str, str | bool | int | float | list[str]] = {
@@ -43,6 +44,14 @@ def open_catalog(path: Path) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(str(path), read_only=True, config=config)
     except duckdb.Error as e:
         raise WarehouseError(f"catalog {path}: {e}; `corpus catalog` makes it again") from e
+
+
+def said(error: duckdb.Error, warehouse: Path) -> str:
+    """What DuckDB says; of a file that is not there without the SQL, but with the way out."""
+    text = str(error).strip()
+    if isinstance(error, duckdb.IOException):
+        return f"{text.splitlines()[0]}; if the warehouse was moved, run `corpus catalog --warehouse {warehouse}`"
+    return text
 
 
 def run(path: Path, *, recipe: str | None = None) -> Iterator[Audit]:
@@ -60,9 +69,7 @@ def run(path: Path, *, recipe: str | None = None) -> Iterator[Audit]:
                 columns = tuple(d[0] for d in result.description or ())
                 wrong = result.fetchmany(1000)
             except duckdb.Error as e:
-                raise WarehouseError(
-                    f"audit {file.name.removesuffix('.sql')}: {e}; if the warehouse was moved, run `corpus catalog`"
-                ) from e
+                raise WarehouseError(f"audit {file.name.removesuffix('.sql')}: {said(e, path.parent)}") from e
             yield Audit(file.name.removesuffix(".sql"), about, len(wrong), columns, tuple(wrong[:_SHOWN]))
 
 

@@ -12,6 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -48,9 +49,17 @@ def make(warehouse: Warehouse, *newest: Build) -> None:
     """Makes the catalog of `warehouse`, from its recorded builds and the `newest`, which has not been recorded yet.
 
     Raises:
-        WarehouseError: when the warehouse holds no build.
+        WarehouseError: when the warehouse holds no build, or what is there is not what was built.
     """
     builds = {**warehouse.builds(), **{b.recipe: b for b in newest}}
+    for name, lost in [(b.recipe, _lost(warehouse, b)) for b in builds.values() if b not in newest]:
+        if lost and not newest:
+            raise WarehouseError(
+                f"warehouse {warehouse.root}: {len(lost):,} partitions of recipe {name!r} are missing, among them {lost[0]}; "
+                f"run `corpus build --recipe {name}` again"
+            )
+        if lost:  # the damage of one recipe must not keep another from being built
+            del builds[name]
     if not builds:
         raise WarehouseError(f"warehouse {warehouse.root}: nothing has been built there yet; run `corpus build` first")
     history = warehouse.history()
@@ -60,6 +69,25 @@ def make(warehouse: Warehouse, *newest: Build) -> None:
     last = newest[-1].recipe if newest else next((h["recipe"] for h in reversed(history) if h["recipe"] in builds), next(iter(builds)))
     tmp = warehouse.catalog_path.with_name(f"corpus.duckdb{TMP_MARK}{os.getpid()}")
     tmp.unlink(missing_ok=True)
+    try:
+        _fill(tmp, warehouse, builds, last, history)
+    except duckdb.Error as e:
+        tmp.unlink(missing_ok=True)
+        raise WarehouseError(f"warehouse {warehouse.root}: {e}; `corpus build --verify` finds damaged files and makes them again") from e
+    os.replace(tmp, warehouse.catalog_path)
+
+
+def _lost(warehouse: Warehouse, build: Build) -> list[str]:
+    """Partitions of a build that the manifests do not know any more, or of which a file is missing."""
+    made = {(p.stage, p.key, p.fingerprint): p for p in build.made}
+    return [
+        f"{stage} {key}"
+        for stage, key, print_ in build.partitions
+        if (partition := made.get((stage, key, print_))) is None or not all((warehouse.root / f.path).is_file() for f in partition.files)
+    ]
+
+
+def _fill(tmp: Path, warehouse: Warehouse, builds: dict[str, Build], last: str, history: list[dict[str, Any]]) -> None:
     with duckdb.connect(str(tmp)) as db:
         db.execute("BEGIN")  # one transaction: a commit for each of some 300 comments would take a second
         for name, build in builds.items():
@@ -70,7 +98,6 @@ def make(warehouse: Warehouse, *newest: Build) -> None:
         for schema in ["main", *map(_identifier, builds)]:
             _builds(db, history, schema)
         db.execute("COMMIT")
-    os.replace(tmp, warehouse.catalog_path)
 
 
 def _schema(db: duckdb.DuckDBPyConnection, warehouse: Warehouse, build: Build, schema: str) -> None:

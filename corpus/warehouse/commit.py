@@ -35,9 +35,12 @@ class _Hashing:
         self._hash = hashlib.sha256()
         self.size = 0
         self.closed = False
+        self.abandoned = False
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
+        if self.abandoned:
+            return view.nbytes
         self._hash.update(view)
         self.size += view.nbytes
         self._file.write(view)
@@ -54,6 +57,11 @@ class _Hashing:
         os.fsync(self._file.fileno())
         self.close()
         return self._hash.hexdigest()
+
+    def abandon(self) -> None:
+        """Closes a file that nobody wants; what the parquet writer still writes when it is closed goes nowhere."""
+        self.abandoned = True
+        self.close()
 
     def close(self) -> None:
         self._file.close()
@@ -128,7 +136,8 @@ class PartitionWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
-            self._sink.close()
+            self._sink.abandon()
+            self._writer.close()
             self._tmp.unlink(missing_ok=True)
             return
         self._write_waiting()

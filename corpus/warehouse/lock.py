@@ -19,6 +19,8 @@ def writer_lock(root: Path) -> Iterator[None]:
         LockedError: when another process holds it.
         WarehouseError: when the folder cannot be written.
     """
+    if "?" in str(root.resolve()):
+        raise WarehouseError(f"warehouse {root}: DuckDB takes what follows a question mark in a path for options; choose another place")
     try:
         root.mkdir(parents=True, exist_ok=True)
         handle = (root / ".lock").open("a+")

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from corpus.errors import QueryError, nearest
-from corpus.warehouse.audit import open_catalog, use
+from corpus.warehouse.audit import open_catalog, said, use
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,10 @@ def ask(catalog: Path, text: str, parameters: dict[str, str], *, recipe: str | N
             use(db, recipe)
         try:
             result = db.execute(sql, {n: parameters[n] for n in needs} or None)
+            if result is None:
+                raise QueryError(f"{text!r} holds no statement; give SQL, or the name of a query: {', '.join(known)}")
             columns = tuple(d[0] for d in result.description or ())
             rows = result.fetchall() if most is None else result.fetchmany(most)
         except duckdb.Error as e:
-            moved = "\nif the warehouse was moved, run `corpus catalog`" if isinstance(e, duckdb.IOException) else ""
-            raise QueryError(f"{str(e).strip()}{moved}") from e
+            raise QueryError(said(e, catalog.parent)) from e
     return Answer(columns, rows)

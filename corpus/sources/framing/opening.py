@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -222,9 +224,14 @@ class _Opener:
 
     def _members(self, members: Iterator[archive.Member], name: str, packed: str, depth: int) -> Iterator[Opened]:
         none = True
+        seen: Counter[bytes] = Counter()  # of hashes: an archive may have a million members, and names of any length
         for member in members:
             none = False
             inner = f"{name}!{member.name}" if member.name else name
+            key = blake2b(inner.encode(), digest_size=8).digest()
+            seen[key] += 1
+            if seen[key] > 1:  # `tar -r` appends a member anew; both are read, and a record's place must name one file
+                inner = f"{name}!{member.name}#{seen[key]}"
             if member.blocks is None:
                 yield _rejected(inner, member.fault or Fault("corrupt", "unreadable member"), taken=self._file.taken())
             else:

@@ -16,6 +16,7 @@ CREATE TABLE source_list(source VARCHAR, about VARCHAR, address VARCHAR, license
 COMMENT ON TABLE source_list IS 'The sources of the recipe; the view sources adds the counts.';
 COMMENT ON COLUMN source_list.about IS 'what it is';
 COMMENT ON COLUMN source_list.address IS 'where its publisher describes it';
+COMMENT ON COLUMN source_list.license IS 'terms as the publisher states them';
 COMMENT ON COLUMN source_list.priority IS 'lower numbers win among equal rows';
 
 CREATE TABLE split_list(split VARCHAR, shared BOOLEAN);
