@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from corpus import __version__
+from corpus import __version__, allocators
 from corpus.errors import CorpusError
 
 _HERE = Path(__file__).resolve().parent
@@ -202,6 +202,7 @@ def _load(recipe: str, data: Path | None) -> tuple[Any, Path]:
 
 def main() -> None:
     """Entry point: turns errors that a user can act on into one message and exit status 2."""
+    allocators.configure()
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as e:

@@ -18,11 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from corpus import allocators
 from corpus.errors import WorkerError
 from corpus.executors.task import Report, Task
 from corpus.warehouse.manifest import Partition
 
-_SINGLE_THREAD = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+_SETTINGS = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", **allocators.SETTINGS}
 """Workers are the parallelism; libraries that start a thread per core in each of them only get in each other's way."""
 
 _TICK = 0.2
@@ -65,7 +66,7 @@ class LocalExecutor:
             for task in tasks:
                 yield _guarded(task, root, report)
             return
-        with _environment(_SINGLE_THREAD):  # processes are started while tasks are submitted
+        with _environment(_SETTINGS):  # processes are started while tasks are submitted
             pool, progress = self._started()
             yield from self._drive(pool, tasks, root, report, progress)
 
@@ -120,7 +121,7 @@ def _start(progress: Queue[tuple[int, int]], memory: int | None) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if memory is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory if hard == resource.RLIM_INFINITY else min(memory, hard), hard))
 
 
 def _die_with_parent() -> None:
