@@ -32,6 +32,8 @@ _DATA_FAULTS = (KeyError, TypeError, ValueError, IndexError, AttributeError, Rec
 BATCH_BYTES = 16 << 20
 """Upstream bytes per batch, which becomes one row group. Large enough for zstd and vectorised rules, small enough for 100 MB of
 working set."""
+BATCH_RECORDS = 1 << 18
+"""Records per batch at most: a row or a reject takes up to a kilobyte of Python objects, however few bytes the record has."""
 
 
 def record_key(source: str, record: Any) -> bytes:
@@ -182,15 +184,17 @@ def read_file(
 
 def _read_frames(source: Source, opened: Opened, emit: Emit, stats: FileStats, seen: Occurrences, batch_bytes: int) -> Iterator[Batch]:
     pending = _Pending()
-    size = taken = 0
+    size = taken = records = 0
     for frame in opened.frames:
         stats.records += frame.records
         size += sum(frame.lengths) if frame.lengths is not None else frame.bytes
+        size += sum(len(r.raw) for r in frame.rejects)
+        records += frame.records
         taken += frame.bytes
         _parse_frame(source, frame, emit, stats, seen, pending)
-        if size >= batch_bytes:
+        if size >= batch_bytes or records >= BATCH_RECORDS:
             yield pending.flush(source, opened.name, emit, stats, taken)
-            size = taken = 0
+            size = taken = records = 0
     if len(emit) or pending.rejects or taken:
         yield pending.flush(source, opened.name, emit, stats, taken)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -21,20 +22,24 @@ DELIMITERS = ",\t;|"
 # The limit belongs to the process. Limits.record_bytes bounds the lines that are fed, so the largest value that every platform takes is
 # safe.
 csv.field_size_limit(0x7FFFFFFF)
+_MOST_LINES = 1 << 19
+"""Lines of a quoted field. A waiting line takes some 150 bytes beside its text, so that short ones would pass any bound on memory."""
 _CR_STANDS_FOR = "\ue00d"
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
     """Column names made unique: a second `a` is `a_2`, a name that is empty is `column` and its number."""
-    out: list[str] = []
+    out: dict[str, None] = {}
+    given, tried = set(names), Counter[str]()
     for at, name in enumerate(names, 1):
         base = each = name or f"column_{at}"
-        n = 1
-        while each in out or (n > 1 and each in names):
+        n = max(1, tried[base])
+        while each in out or (n > 1 and each in given):
             n += 1
             each = f"{base}_{n}"
-        out.append(each)
-    return out
+        tried[base] = n
+        out[each] = None
+    return list(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,26 +168,27 @@ class _Delimited:
 
     def _read(self) -> Iterator[Frame]:
         """Takes records off the waiting lines until the next may need more of them."""
-        while self._lines.texts:
-            taken, complete = 0, True
-            source = reader(self._lines.texts, self._dialect)
+        lines, done, waiting = self._lines, 0, False
+        while done < len(lines.texts) and not waiting:
+            taken, complete = done, True
+            # Lines are dropped at the end, not behind every bad record: that would move all others each time.
+            source = reader(map(lines.texts.__getitem__, range(done, len(lines.texts))), self._dialect)
             try:
                 for row in source:
-                    upto = source.line_num  # type: ignore[attr-defined]
+                    upto = done + source.line_num  # type: ignore[attr-defined]
                     if not self._accept(row, taken, upto):
                         complete = False
                         break
                     taken = upto
             except csv.Error:
                 complete = False
-            waiting = complete or self._slow(taken, source.line_num)  # type: ignore[attr-defined]
+            waiting = complete or self._slow(taken, done + source.line_num)  # type: ignore[attr-defined]
             if not complete and not waiting:
                 taken += self._taken_slowly
-            self._lines.drop(taken)
+            done = taken
             if self._builder.full:
                 yield from self._builder.flush()
-            if waiting:
-                return
+        lines.drop(done)
 
     _taken_slowly = 0
 
@@ -235,7 +241,7 @@ class _Delimited:
     def _is_unclosed(self, at: int) -> bool:
         """Whether the reader, beginning at line `at`, comes to the last line within quotes."""
         try:
-            next(reader(self._lines.texts[at:], self._dialect))
+            next(reader(map(self._lines.texts.__getitem__, range(at, len(self._lines.texts))), self._dialect))
         except csv.Error as e:
             return "unexpected end" in str(e)
         except StopIteration:
@@ -248,7 +254,9 @@ class _Delimited:
         lines, limits = self._lines, self._limits
         if not self._is_beyond_bound(at, len(lines.texts)):
             return True
-        return lines.starts[-1] - lines.starts[at] <= limits.record_bytes and not self._swallows_records(at)
+        if lines.starts[-1] - lines.starts[at] > limits.record_bytes or len(lines.texts) - at > _MOST_LINES:
+            return False
+        return not self._swallows_records(at)
 
     def _is_beyond_bound(self, begin: int, upto: int) -> bool:
         """Whether lines begin:upto are more than a quoted field usually has."""

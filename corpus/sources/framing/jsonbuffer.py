@@ -50,13 +50,20 @@ class Buffer:
             self.at = 0
         return size > 0
 
-    def skip(self, pattern: re.Pattern[str]) -> str:
-        """Goes over what the pattern matches, reading on where it reaches the end; returns the matched text."""
-        start = self.base + self.at
-        while (end := pattern.match(self.text, self.at).end()) == len(self.text) and self.more():  # type: ignore[union-attr]
-            pass
-        self.at = end
-        return self.text[max(0, start - self.base) : end]
+    def skip(self, pattern: re.Pattern[str]) -> tuple[int, bool]:
+        """Goes over what a pattern of single characters matches, reading on where it reaches the end.
+
+        Returns:
+            How many commas were among it, and whether a NUL was.
+        """
+        commas, nul = 0, False
+        while True:
+            end = pattern.match(self.text, self.at).end()  # type: ignore[union-attr]
+            commas += self.text.count(",", self.at, end)
+            nul = nul or self.text.find("\0", self.at, end) >= 0
+            self.at = end  # What was gone over is let go of: a gap may be as long as the file.
+            if end < len(self.text) or not self.more():
+                return commas, nul
 
     def peek(self) -> str:
         """The next character; "" at the end."""

@@ -73,11 +73,11 @@ class Document:
             if builder.full:
                 yield from builder.flush()
                 continue
-            gap = buffer.skip(GAP)
+            commas, nul = buffer.skip(GAP)
             c = buffer.peek()
             if not c or c == _CLOSE[self._kind]:
                 break
-            self._record(self._gap_note(gap))
+            self._record(self._gap_note(commas, nul))
             if builder.full:
                 yield from builder.flush()
         self._finish(c)
@@ -105,11 +105,10 @@ class Document:
             at = end
         buffer.at = at
 
-    def _gap_note(self, gap: str) -> str | None:
+    def _gap_note(self, commas: int, nul: bool) -> str | None:
         """What is wrong with the text between two records, if anything."""
-        if "\0" in gap:
+        if nul:
             return "NUL bytes around the record"
-        commas = gap.count(",")
         if self._kind == "objects":
             return "comma around the record" if commas else None
         wanted = 1 if self._ordinal else 0
