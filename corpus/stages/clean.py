@@ -73,7 +73,7 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     return task.done(files, changed=changed)
 
 
-_SLICE_BYTES = 64 << 20
+_SLICE_BYTES = 8 << 20
 
 
 def slices(table: pa.Table) -> Iterator[pa.Table]:
