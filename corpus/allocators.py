@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import os
 
+DUCKDB_MEMORY = "600MB"
+"""What DuckDB may take for its buffers before it spills to disk. It counts neither all it uses (some 200 MB more) nor what else is in the
+process, which is to stay below 1.5 GB."""
+
 SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "DUCKDB_JE_MALLOC_CONF": "retain:false", "_RJEM_MALLOC_CONF": "retain:false"}
 
 

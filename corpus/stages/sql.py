@@ -11,10 +11,8 @@ from pathlib import Path
 
 import duckdb
 
+from corpus.allocators import DUCKDB_MEMORY
 from corpus.warehouse.manifest import FileEntry
-
-MEMORY = "600MB"
-"""Of the 1.5 GB that a process may take: DuckDB counts only its own buffers."""
 
 
 @contextlib.contextmanager
@@ -24,7 +22,7 @@ def session(root: Path, *, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnecti
     connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     try:
         connection.execute("SET temp_directory = ?", [str(spill)])
-        connection.execute("SET memory_limit = ?", [MEMORY])
+        connection.execute("SET memory_limit = ?", [DUCKDB_MEMORY])
         connection.execute("SET threads = ?", [threads])
         # With preserve_insertion_order off, DuckDB 2.0 hands Arrow batches over out of order even below an ORDER BY.
         connection.execute("SET preserve_insertion_order = true")

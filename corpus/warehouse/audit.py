@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 
+from corpus.allocators import DUCKDB_MEMORY
 from corpus.errors import AuditError, WarehouseError
 
 _SHOWN = 5
@@ -25,8 +26,12 @@ class Audit:
     examples: tuple[tuple[object, ...], ...]
 
 
-def open_catalog(path: Path) -> duckdb.DuckDBPyConnection:
+def open_catalog(path: Path, *, bounded: bool = False) -> duckdb.DuckDBPyConnection:
     """The catalog, read-only, without extensions from the network.
+
+    Args:
+        path: the catalog.
+        bounded: keep to the memory of a build, spilling to a folder beside the catalog; else DuckDB takes what the machine has.
 
     Raises:
         WarehouseError: when there is none, or it cannot be read.
@@ -41,6 +46,8 @@ def open_catalog(path: Path) -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
+        if bounded:
+            config |= {"memory_limit": DUCKDB_MEMORY, "threads": 2}
         return duckdb.connect(str(path), read_only=True, config=config)
     except duckdb.Error as e:
         raise WarehouseError(f"catalog {path}: {e}; `corpus catalog` makes it again") from e
@@ -56,7 +63,7 @@ def said(error: duckdb.Error, warehouse: Path) -> str:
 
 def run(path: Path, *, recipe: str | None = None) -> Iterator[Audit]:
     """Runs every audit against the catalog at `path`, in the schema of `recipe` or of the last build."""
-    with open_catalog(path) as db:
+    with open_catalog(path, bounded=True) as db:
         if recipe is not None:
             use(db, recipe)
         for file in sorted(resources.files("corpus.warehouse").joinpath("audits").iterdir(), key=lambda p: p.name):

@@ -16,6 +16,6 @@ def figures(catalog: Path, recipe: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in _QUESTIONS:
         sql = resources.files("corpus.warehouse").joinpath("figures", f"{name}.sql").read_text(encoding="utf-8")
-        answer = ask(catalog, sql, {}, recipe=recipe)
+        answer = ask(catalog, sql, {}, recipe=recipe, bounded=True)
         found[name] = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
     return found

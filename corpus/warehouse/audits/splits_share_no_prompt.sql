@@ -1,8 +1,14 @@
 -- No row and no prompt (folded) is in two of the splits that exclude each other.
-SELECT md5(c.prompt_key::VARCHAR) AS prompt, list(DISTINCT a.split ORDER BY a.split) AS splits
-FROM assigned AS a
-JOIN split_list AS s ON a.split = s.split
-JOIN clean AS c ON a.row_id = c.row_id
-WHERE NOT s.shared
-GROUP BY 1
-HAVING count(DISTINCT a.split) > 1
+WITH used AS (
+    SELECT DISTINCT c.prompt_key, a.split
+    FROM assigned AS a
+    JOIN split_list AS s ON a.split = s.split
+    JOIN clean AS c ON a.row_id = c.row_id
+    WHERE NOT s.shared
+),
+shared AS (
+    SELECT prompt_key FROM used GROUP BY prompt_key HAVING count(*) > 1
+)
+SELECT md5(prompt_key::VARCHAR) AS prompt, list(split ORDER BY split) AS splits
+FROM used SEMI JOIN shared USING (prompt_key)
+GROUP BY prompt_key
