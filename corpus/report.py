@@ -59,6 +59,8 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
         if figures[key]:
             _say()
             table((title, "", "count"), [[r["reason"], r["meaning"], r["count"]] for r in figures[key]], right=("count",))
+    for row in figures["empty"]:
+        _say(f"\nWarning: source {row['source']} gave no row at all: {count(row['rejects'], 'record')} rejected")
     if done.unclaimed:
         _say()
         shown = ", ".join(visible(f) for f in done.unclaimed[:5])
