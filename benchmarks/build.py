@@ -45,7 +45,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     out = []
     for name, each in found.items():
         seconds, megabytes = TARGETS.get(name, (None, None))
-        target = ", ".join([f"{seconds:g} s"] * (seconds is not None) + [f"{megabytes:g} MB"] * (megabytes is not None))
+        target = ", ".join(f"{value:g} {unit}" for value, unit in ((seconds, "s"), (megabytes, "MB")) if value is not None)
         peaks = max(each["peaks"])
         out.append((name, f"{statistics.median(each['seconds']):.1f}", " + ".join(f"{p:.0f}" for p in peaks), target))
     return out
