@@ -1,32 +1,92 @@
-"""Cleaning rules: columns of strings in, columns of strings out.
+"""The cleaning rules: which there are, in which order, and how a column goes through them.
 
-Each rule is a named, idempotent function over a polars Series of strings. White space that carries meaning (indentation, blank lines
-between paragraphs, spaces between English words, U+3000 at the start of a Chinese paragraph) is left alone.
+A rule is named, idempotent, and does one thing. A text rule takes a column of texts; a turn rule takes conversations. Neither sees a
+text that cannot concern it: text rules say by which marks (see `marks`) they know theirs, turn rules select rows themselves. So what
+nothing is wrong with, which is nearly everything, costs one look at each character.
+
+White space that carries meaning (indentation, blank lines between paragraphs, spaces between English words, U+3000 at the start of a
+Chinese paragraph) is left alone by all of them, and so is everything in `protect.pieces`: code, addresses, formulas, tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    import polars as pl
+import numpy as np
+import polars as pl
 
-RULE_NAMES = ("line_ends", "controls", "trim")
-"""Names of all rules, in the order in which they make sense."""
+from corpus.text import characters as c
+from corpus.text.marks import ALL, EDGE, TRAILING, marks
+from corpus.text.settings import TextSettings
 
 
-def line_ends(texts: pl.Series) -> pl.Series:
+def _always(settings: TextSettings) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule over texts.
+
+    Attributes:
+        name: as in the recipe.
+        about: what it changes, in one line.
+        apply: texts (none of them null) → texts. Must leave a text that has none of `marks` as it is.
+        marks: the rule sees texts with at least one of these bits.
+        wanted: whether the rule has anything to do under these settings.
+    """
+
+    name: str
+    about: str
+    apply: Callable[[pl.Series, TextSettings], pl.Series]
+    marks: int = ALL
+    wanted: Callable[[TextSettings], bool] = _always
+
+
+def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tuple[pl.Series, dict[str, np.ndarray]]:
+    """Takes texts through rules, in order.
+
+    Args:
+        texts: strings; nulls stay null.
+        rules: in the order in which they are applied.
+        settings: for all of them.
+
+    Returns:
+        The texts after all rules, and for each rule the positions (int64, ascending) of the texts that it changed.
+    """
+    found = marks(texts)
+    changes: dict[str, np.ndarray] = {}
+    for rule in rules:
+        changes[rule.name] = np.zeros(0, dtype=np.int64)
+        if not rule.wanted(settings):
+            continue
+        at = np.flatnonzero(found & np.uint32(rule.marks))
+        if not len(at):
+            continue
+        before = texts.gather(at)
+        after = rule.apply(before, settings)
+        changed = (before != after).to_numpy()
+        if not changed.any():
+            continue
+        at, after = at[changed], after.filter(pl.Series(changed))
+        texts = texts.scatter(at, after)
+        found[at] = marks(after)
+        changes[rule.name] = at
+    return texts, changes
+
+
+def line_ends(texts: pl.Series, settings: TextSettings) -> pl.Series:
     """CRLF and CR become LF."""
     return texts.str.replace_all("\r\n", "\n", literal=True).str.replace_all("\r", "\n", literal=True)
 
 
-def controls(texts: pl.Series) -> pl.Series:
-    """Removes control characters (except tab and line feed) and byte order marks inside text."""
-    return texts.str.replace_all("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\ufeff]", "")
+def controls(texts: pl.Series, settings: TextSettings) -> pl.Series:
+    """Removes control characters (except tab, line feed and carriage return)."""
+    return texts.str.replace_all("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]", "")
 
 
-def trim(texts: pl.Series) -> pl.Series:
+def trim(texts: pl.Series, settings: TextSettings) -> pl.Series:
     """Removes blank lines at the beginning and white space at the end.
 
     One or two leading blanks (hh-rlhf answers start with one) go as well; a deeper indentation of the first line stays, because
@@ -39,10 +99,14 @@ def trim(texts: pl.Series) -> pl.Series:
     )
 
 
-def rules(names: tuple[str, ...]) -> list[tuple[str, Callable[[pl.Series], pl.Series]]]:
-    """The rules with these names, in the order given."""
-    known = {"line_ends": line_ends, "controls": controls, "trim": trim}
-    return [(name, known[name]) for name in names]
+RULES = (
+    Rule("line_ends", "CRLF and CR become LF", line_ends, c.CR),
+    Rule("controls", "control characters and byte order marks inside text go", controls, c.CONTROL),
+    Rule("trim", "blank lines at the beginning and white space at the end go", trim, EDGE | TRAILING),
+)
+"""All text rules, in the order in which they are applied."""
+
+RULE_NAMES = tuple(rule.name for rule in RULES)
 
 
 def fold(texts: pl.Series) -> pl.Series:

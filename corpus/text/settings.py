@@ -1,0 +1,46 @@
+"""What rules may know beside the text: what a source is known for, and what the recipe wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Script = Literal["keep", "simplified", "traditional"]
+PERSONAL = ("email", "phone", "id_number", "bank_card", "ip")
+"""Kinds of personal data that can be masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the texts of a source are known for. Rules that would be wrong elsewhere work only where a trait says so.
+
+    Attributes:
+        html: the texts hold entities and tags of HTML that are not meant to be read.
+        escapes: line breaks and tabs were written as two characters (`\\n`, `\\t`; `/n` in one source).
+        speakers: role markers in a text that begin another turn, as (marker, role); the marker counts at the beginning of a line.
+        placeholders: what an Alpaca-like input says in place of nothing, besides `No input` and its kin.
+        page_marks: texts were saved from a chat page, with its buttons and page numbers.
+        cap: characters at which the publisher cut answers, None where it did not.
+    """
+
+    html: bool = False
+    escapes: bool = False
+    speakers: tuple[tuple[str, str], ...] = ()
+    placeholders: tuple[str, ...] = ()
+    page_marks: bool = False
+    cap: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextSettings:
+    """All that a rule may depend on.
+
+    Attributes:
+        traits: of the source.
+        script: which script Chinese text shall be in.
+        mask: kinds of personal data that are replaced.
+    """
+
+    traits: Traits = field(default_factory=Traits)
+    script: Script = "keep"
+    mask: tuple[str, ...] = ()
