@@ -194,14 +194,21 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     line = steps(ctx)
     tasks = next(line)
     renumbered: set[str] = set()  # sources whose identities an earlier stage will decide
+    uncertain: set[str] = set()  # partitions that may have to be cleaned anew
     reassigned = False
     try:
         while True:
             done = {}
             for task in tasks:
                 known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
-                waits = {clean.NAME: task.key.partition("/")[0] in renumbered, render.NAME: reassigned}.get(task.stage, False)
-                unsure = waits and not (task.stage == clean.NAME and _parsed_anew(task, before))
+                waits = {
+                    clean.NAME: task.key.partition("/")[0] in renumbered,
+                    filter.NAME: task.key in uncertain,
+                    render.NAME: reassigned,
+                }
+                unsure = waits.get(task.stage, False) and not (task.stage == clean.NAME and _parsed_anew(task, before))
+                if unsure and task.stage == clean.NAME:
+                    uncertain.add(task.key)
                 if known is not None and not unsure:
                     result.unchanged[task.stage] += 1
                 else:

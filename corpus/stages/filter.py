@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,8 +33,13 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
         source = partition.key.partition("/")[0]
         limits = tuple(limit for limit in context.recipe.filter if limit.covers(source))
         measured = partition.of("measures")
-        # Which sources a limit names is of no account to those that it covers.
-        told = [limit.model_dump(mode="json", exclude={"sources"}, exclude_defaults=True) for limit in limits]
+        told: dict[str, Any] = {}
+        for limit in limits:
+            name, again = limit.measure, sum(m.measure == limit.measure for m in limits[: len(told)])
+            # Which sources a limit names is of no account to those that it covers.
+            told[f"{name}.{again + 1}" if again else name] = limit.model_dump(
+                mode="json", exclude={"sources", "measure"}, exclude_defaults=True
+            )
         tasks.append(
             Task(
                 stage=NAME,
