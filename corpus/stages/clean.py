@@ -6,6 +6,7 @@ find equal rows and equal prompts, and measures what the filter decides by. It d
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -48,7 +49,7 @@ def plan(context: Context, inputs: list[tuple[Partition, FileEntry, str]]) -> li
                 key=partition.key,
                 parts=parts(
                     NAME, VERSION, writes=(CLEAN, MEASURED), inputs={partition.key: digest}, libs=_LIBRARIES,
-                    unicode=unicodedata.unidata_version, clean=told, traits=asdict(traits),
+                    unicode=unicodedata.unidata_version, clean=told, traits=json.loads(json.dumps(asdict(traits))),  # as the manifest will have it
                 ),
                 run=run,
                 inputs=(partition,),
