@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
 from corpus.recipe import Clean
-from corpus.schema import CLEAN, MEASURED, MESSAGES
+from corpus.schema import CLEAN, MEASURED, MESSAGES, ROLES
 from corpus.stages.base import Context, parts
 from corpus.text.settings import TextSettings, Traits
 from corpus.warehouse.commit import PartitionWriter
@@ -112,10 +112,11 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
     text_settings = settings.settings(traits)
     content, masks = rewrite(table, settings.active, text_settings)
     flat = {name: _Flat.of(content[name]) for name in _CONVERSATIONS}
+    spoken = _Spoken.of(content, flat)
     columns = {
         **{name: _whole(table[name]) for name in _AS_PARSED},
         **content,
-        **_keys(table["kind"], content, flat),
+        **_keys(_whole(table["kind"]), spoken),
         "asks": pa.array(_asks(flat["messages"], n)),
         "changed_by": _changed_by(masks, n),
     }
@@ -207,35 +208,70 @@ def _asks(turns: _Flat, n: int) -> np.ndarray:
     return out
 
 
-def _keys(kinds: pa.ChunkedArray, content: Mapping[str, pa.Array], flat: Mapping[str, _Flat]) -> dict[str, pa.Array]:
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """All texts of some rows, row after row: the row, place (messages, chosen, rejected, title, text) and role (0 to 2, 3 for none) of each."""
+
+    texts: pl.Series
+    rows: np.ndarray
+    places: np.ndarray
+    roles: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, content: Mapping[str, pa.Array], flat: Mapping[str, _Flat]) -> _Spoken:
+        n = len(content["text"])
+        texts, rows, places, roles = [], [], [], []
+        for place, (name, turns) in enumerate(flat.items()):
+            texts.append(turns.contents)
+            rows.append(turns.rows)
+            places.append(np.full(len(turns.rows), place, dtype=np.uint8))
+            roles.append(sum(number * (turns.roles == role).to_numpy() for number, role in enumerate(ROLES)).astype(np.uint8))
+        for place, name in enumerate(_TEXTS, start=len(flat)):
+            column = content[name]
+            at = pc.indices_nonzero(pc.is_valid(column)).to_numpy().astype(np.int64)
+            texts.append(pl.Series(column.drop_null(), dtype=pl.String))
+            rows.append(at)
+            places.append(np.full(len(at), place, dtype=np.uint8))
+            roles.append(np.full(len(at), len(ROLES), dtype=np.uint8))
+        row, place = np.concatenate(rows), np.concatenate(places)
+        order = np.lexsort((place, row))  # stable: turns stay in their order
+        whole = pl.concat(texts)
+        if not np.array_equal(order, np.arange(len(order))):
+            whole = whole.gather(order)
+        return cls(whole, row[order], place[order], np.concatenate(roles)[order], n)
+
+
+def _keys(kinds: pa.Array, spoken: _Spoken) -> dict[str, pa.Array]:
     """row_key and prompt_key of every row: hashes of folded texts, with kinds, roles and boundaries."""
-    from corpus.text.rules import fold
+    from corpus.text.folding import folded
 
-    n = len(kinds)
-    marked = {name: turns.roles.str.slice(0, 1) + "\x1f" + fold(turns.contents) + "\x1e" for name, turns in flat.items()}
-    turns = flat["messages"]
-    final = np.zeros(len(turns.rows), dtype=bool)
-    if len(final):
-        final = np.append(turns.rows[1:] != turns.rows[:-1], True) & (turns.roles == "assistant").to_numpy()
-    before_last = marked["messages"].to_frame("m").select(pl.when(pl.Series(~final)).then(pl.col("m")).otherwise(pl.lit(""))).to_series()
-
-    def joined(name: str, pieces: pl.Series) -> pl.Series:
-        offsets = pa.array(np.concatenate([[0], np.cumsum(flat[name].counts(n))]).astype(np.int32))
-        return pl.Series(pc.binary_join(pa.ListArray.from_arrays(offsets, _strings(pieces)), ""), dtype=pl.String)
-
-    title, text = (fold(pl.Series(content[name], dtype=pl.String)).fill_null("") for name in _TEXTS)
-    document = title + "\x1d" + text
-    kind = pl.Series(_whole(kinds), dtype=pl.String)
-    prompt = pl.select(pl.when(kind == "document").then(document).otherwise(joined("messages", before_last))).to_series()
-    whole = (
-        kind + "\x1c" + joined("messages", marked["messages"]) + "\x1d" + joined("chosen", marked["chosen"]) + "\x1d"
-        + joined("rejected", marked["rejected"]) + "\x1d" + document
-    )  # fmt: skip
-    return {"row_key": _hashes(whole), "prompt_key": _hashes(prompt)}
+    ends, data = folded(spoken.texts, spoken.places * 4 + spoken.roles + 1)
+    bounds = np.concatenate([[0], ends])
+    firsts = np.searchsorted(spoken.rows, np.arange(spoken.count + 1))
+    starts = bounds[firsts]
+    # A prompt ends before the final answer; a document is its own prompt.
+    asked = (spoken.places == 0) | (spoken.places > 2)
+    asked[_last_turns(spoken)] = False
+    prompts = starts[:-1].copy()
+    np.maximum.at(prompts, spoken.rows[asked], ends[asked])
+    view = memoryview(data)
+    letters = [kind[:3].encode() for kind in kinds.to_pylist()]
+    row_keys = [
+        blake2b(view[a:b], digest_size=16, person=kind).digest()
+        for a, b, kind in zip(starts[:-1].tolist(), starts[1:].tolist(), letters, strict=True)
+    ]
+    prompt_keys = [blake2b(view[a:b], digest_size=16).digest() for a, b in zip(starts[:-1].tolist(), prompts.tolist(), strict=True)]
+    return {"row_key": pa.array(row_keys, pa.binary(16)), "prompt_key": pa.array(prompt_keys, pa.binary(16))}
 
 
-def _hashes(texts: pl.Series) -> pa.Array:
-    return pa.array([blake2b(t, digest_size=16).digest() for t in texts.cast(pl.Binary).to_list()], pa.binary(16))
+def _last_turns(spoken: _Spoken) -> np.ndarray:
+    """Positions of final answers in `messages`."""
+    turns = np.flatnonzero(spoken.places == 0)
+    if not len(turns):
+        return turns
+    last = turns[np.append(np.diff(spoken.rows[turns]) != 0, True)]
+    return last[spoken.roles[last] == ROLES.index("assistant")]
 
 
 def _changed_by(masks: Mapping[str, np.ndarray], n: int) -> pa.ListArray:

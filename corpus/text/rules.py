@@ -105,8 +105,3 @@ RULES = (
     Rule("trim", "blank lines at the beginning and white space at the end go", trim, EDGE | TRAILING),
 )
 """All text rules, in the order in which they are applied."""
-
-
-def fold(texts: pl.Series) -> pl.Series:
-    """Folds texts for comparison: lower case, no white space. Never written to a split."""
-    return texts.str.to_lowercase().str.replace_all(r"\s+", "")

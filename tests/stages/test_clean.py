@@ -1,21 +1,20 @@
-"""clean: rules, reasons, keys, and the shape of columns."""
+"""clean: rules and what they changed, keys, measures, and the shape of columns. Nothing is dropped here."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.recipe import Clean
-from corpus.schema import CLEAN, DROP_REASONS, DROPPED, ROWS
+from corpus.schema import CLEAN, DROP_REASONS, MEASURED, ROWS
 from corpus.stages import clean as stage
-from corpus.text.rules import RULE_NAMES, fold, rules
+from corpus.text.settings import ALL_RULES, Traits
 
-RULES = Clean(rules=RULE_NAMES, min_chars=1)
+RULES = Clean()
 
 
 def row(kind: str = "dialogue", **more: Any) -> dict[str, Any]:
@@ -45,69 +44,26 @@ def talk(*turns: str, system: str | None = None) -> list[dict[str, str]]:
 
 def run(*rows: dict[str, Any], settings: Clean = RULES) -> stage.Cleaned:
     numbered = [{**r, "row_id": f"{n:032x}"} for n, r in enumerate(rows)]
-    found = stage.clean(pa.Table.from_pylist(numbered, schema=ROWS.schema), settings)
-    assert found.kept.schema == CLEAN.schema
-    assert found.dropped.schema == DROPPED.schema
-    found.kept.validate(full=True)
-    ids = found.kept["row_id"].to_pylist() + found.dropped["row_id"].to_pylist()
-    assert sorted(ids) == [r["row_id"] for r in numbered], "every row is kept or dropped, once"
+    found = stage.clean(pa.Table.from_pylist(numbered, schema=ROWS.schema), settings, Traits())
+    assert found.rows.schema == CLEAN.schema
+    assert found.measures.schema == MEASURED.schema
+    for table in (found.rows, found.measures):
+        table.validate(full=True)
+        assert table["row_id"].to_pylist() == [r["row_id"] for r in numbered], "every row, in its place"
     return found
 
 
-def reason(dirty: dict[str, Any], settings: Clean = RULES) -> str | None:
-    found = run(dirty, settings=settings).dropped
-    return found["reason"][0].as_py() if found.num_rows else None
-
-
 def one(dirty: dict[str, Any], settings: Clean = RULES) -> dict[str, Any]:
-    return run(dirty, settings=settings).kept.to_pylist()[0]
+    return run(dirty, settings=settings).rows.to_pylist()[0]
+
+
+def problem(dirty: dict[str, Any]) -> str | None:
+    return run(dirty).measures["problem"][0].as_py()
 
 
 # --- rules
 
 WHITE = st.text(st.sampled_from(list(" \t\n\r\x0b\x0c\x00\x1f\x7f\ufeff\u3000\u00a0\u2003\u2028\x85ax中,")), max_size=12)
-
-
-@given(st.lists(WHITE | st.text(max_size=30), max_size=5))
-@settings(max_examples=300, deadline=None)
-def test_every_rule_and_all_together_are_idempotent(texts: list[str]) -> None:
-    before = pl.Series(texts, dtype=pl.String)
-    for _, rule in rules(RULE_NAMES):
-        once = rule(before)
-        assert rule(once).to_list() == once.to_list()
-    whole = before
-    for _, rule in rules(RULE_NAMES):
-        whole = rule(whole)
-    again = whole
-    for _, rule in rules(RULE_NAMES):
-        again = rule(again)
-    assert again.to_list() == whole.to_list()
-
-
-@pytest.mark.parametrize(
-    ("rule", "before", "after"),
-    [
-        ("line_ends", "a\r\nb\rc\nd", "a\nb\nc\nd"),
-        ("controls", "a\x00b\x08c\td\ne\x1ff\x7fg\ufeffh", "abc\td\nefgh"),
-        ("trim", "\n \n\n  x", "x"),
-        ("trim", " leading blank", "leading blank"),
-        ("trim", "    code()\n    more()", "    code()\n    more()"),
-        ("trim", "\u3000\u3000中文段落", "\u3000\u3000中文段落"),
-        ("trim", "text \n\t\n", "text"),
-        ("trim", "one  two\n\n\nthree", "one  two\n\n\nthree"),
-    ],
-)
-def test_rules(rule: str, before: str, after: str) -> None:
-    [(_, apply)] = rules((rule,))
-    assert apply(pl.Series([before, None], dtype=pl.String)).to_list() == [after, None]
-
-
-@given(st.text(max_size=40))
-@settings(max_examples=100, deadline=None)
-def test_fold_forgets_case_and_space_and_nothing_else_of_plain_text(text: str) -> None:
-    plain = "".join(c for c in text if c.isascii() and c.isalnum())
-    spaced = "".join(f"{c.upper()} \n" for c in plain)
-    assert fold(pl.Series([plain, spaced], dtype=pl.String)).to_list() == [plain.lower()] * 2
 
 
 def test_changed_by_names_the_rules_that_changed_the_row_in_order() -> None:
@@ -118,39 +74,37 @@ def test_changed_by_names_the_rules_that_changed_the_row_in_order() -> None:
         row("document", title="t\x00", text="b"),
         row("preference", rejected=[says("assistant", "bad\r\n\x00 ")]),
     )
-    assert found.kept["changed_by"].to_pylist() == [
+    assert found.rows["changed_by"].to_pylist() == [
         [],
         ["line_ends", "trim"],
         ["controls"],
         ["controls"],
         ["line_ends", "controls", "trim"],
     ]
-    assert found.changed == {"line_ends": 2, "controls": 3, "trim": 2}
-    assert found.kept["rejected"].to_pylist()[4] == [says("assistant", "bad")]
-    assert found.kept["messages"].to_pylist()[1] == talk("a\nb", "fine")
+    assert {rule: n for rule, n in found.changed.items() if n} == {"line_ends": 2, "controls": 3, "trim": 2}
+    assert tuple(found.changed) == ALL_RULES
+    assert found.rows["rejected"].to_pylist()[4] == [says("assistant", "bad")]
+    assert found.rows["messages"].to_pylist()[1] == talk("a\nb", "fine")
 
 
 def test_only_the_rules_of_the_recipe_run() -> None:
     assert one(row(messages=talk(" a\r\n ", "b\x00")), Clean(rules=()))["messages"] == talk(" a\r\n ", "b\x00")
     assert one(row(messages=talk(" a\r\n ", "b\x00")), Clean(rules=("controls",)))["messages"] == talk(" a\r\n ", "b")
+    assert one(row(messages=talk(" a\r\n ", "b\x00")), Clean(without=("controls",)))["messages"] == talk("a", "b\x00")
 
 
-# --- reasons
+# --- measures
 
 
 @pytest.mark.parametrize(
     ("dirty", "expected"),
     [
         (row(), None),
-        (row(skip="deleted"), "deleted"),
-        (row(skip="redirect", messages=talk("", "")), "redirect"),  # the first reason counts
         (row("document", text=" \n\u3000"), "empty"),
         (row("document", text=None), "empty"),
         (row(messages=talk(" ", "\n")), "empty"),
         (row(messages=[]), "empty"),
         (row(messages=talk("Q", " ")), "no_answer"),
-        (row(messages=talk("Q", "A", "Q2")), "no_answer"),
-        (row(messages=talk(" ", "A")), None),
         (row("prompt"), None),
         (row("prompt", messages=talk("\t")), "empty"),
         (row("preference"), None),
@@ -160,24 +114,20 @@ def test_only_the_rules_of_the_recipe_run() -> None:
         (row("preference", chosen=None), "empty"),
     ],
 )
-def test_reasons(dirty: dict[str, Any], expected: str | None) -> None:
-    assert reason(dirty) == expected
+def test_problems(dirty: dict[str, Any], expected: str | None) -> None:
+    assert problem(dirty) == expected
     assert expected is None or expected in DROP_REASONS
 
 
-@pytest.mark.parametrize(("chars", "expected"), [(9, "too_short"), (10, None), (20, None), (21, "too_long")])
-def test_bounds_are_inclusive_and_count_characters_of_all_texts(chars: int, expected: str | None) -> None:
-    bounds = Clean(min_chars=10, max_chars=20)
-    assert reason(row(messages=talk("问" * (chars - 4), "答案四字")), bounds) == expected
-    assert reason(row("document", title="题" * (chars - 4), text="text"), bounds) == expected
-    kept = run(row(messages=talk("问" * (chars - 4), "答案四字"))).kept
-    assert kept["chars"].to_pylist() == [chars]
+def test_rows_that_the_publisher_excludes_are_cleaned_and_measured_too() -> None:
+    found = run(row(skip="deleted", messages=talk("Q\r\n", "A")))
+    assert found.measures["excluded"].to_pylist() == ["deleted"]
+    assert found.rows["messages"].to_pylist() == [talk("Q", "A")]
 
 
-def test_every_reason_is_documented_and_details_say_what_was_found() -> None:
-    found = run(row(skip="tie"), row(messages=talk("Q", "")), row("document", text=""), settings=Clean(min_chars=5)).dropped
-    assert found["detail"].to_pylist() == ["marked by the publisher", "the last turn is not an answer with text", "the text"]
-    assert set(found["stage"].to_pylist()) == {"clean"}
+def test_characters_are_those_of_all_texts() -> None:
+    found = run(row(messages=talk("问题", "答案四字")), row("document", title="题", text="text"), row("preference"))
+    assert found.measures["chars"].to_pylist() == [6, 5, len("Question?Good.Bad.")]
 
 
 # --- keys
@@ -222,7 +172,7 @@ def test_prompt_keys_are_of_what_is_asked_whatever_is_answered() -> None:
 
 
 def test_nulls_stay_nulls() -> None:
-    found = run(row(), row("document"), row("preference"), row("prompt")).kept.to_pylist()
+    found = run(row(), row("document"), row("preference"), row("prompt")).rows.to_pylist()
     assert [r["title"] for r in found] == [None] * 4
     assert [r["text"] for r in found] == [None, "Some text.", None, None]
     assert [r["chosen"] is None for r in found] == [True, True, False, True]
@@ -230,10 +180,12 @@ def test_nulls_stay_nulls() -> None:
 
 
 def test_no_rows_and_a_slice_of_rows() -> None:
-    nothing = stage.clean(ROWS.schema.empty_table(), RULES)
-    assert (nothing.kept.num_rows, nothing.dropped.num_rows) == (0, 0)
+    nothing = stage.clean(ROWS.schema.empty_table(), RULES, Traits())
+    assert (nothing.rows.num_rows, nothing.measures.num_rows) == (0, 0)
     whole = pa.Table.from_pylist([row(row_id=f"{n:032x}", messages=talk(f"q{n}", "a")) for n in range(10)], schema=ROWS.schema)
-    assert stage.clean(whole.slice(3, 4).combine_chunks(), RULES).kept.to_pylist() == stage.clean(whole, RULES).kept.slice(3, 4).to_pylist()
+    some, cleaned = stage.clean(whole.slice(3, 4).combine_chunks(), RULES, Traits()), stage.clean(whole, RULES, Traits())
+    assert some.rows.to_pylist() == cleaned.rows.slice(3, 4).to_pylist()
+    assert some.measures.to_pylist() == cleaned.measures.slice(3, 4).to_pylist()
 
 
 def test_huge_rows_are_cleaned_in_slices_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,8 +197,8 @@ def test_huge_rows_are_cleaned_in_slices_of_bounded_size(monkeypatch: pytest.Mon
     assert len(pieces) >= 7
     assert max(t.nbytes for t in pieces) < table.nbytes // 4
     assert pa.concat_tables(pieces).to_pylist() == table.to_pylist()
-    cleaned = [r for piece in pieces for r in stage.clean(piece, RULES).kept.to_pylist()]
-    assert cleaned == stage.clean(table, RULES).kept.to_pylist()
+    cleaned = [r for piece in pieces for r in stage.clean(piece, RULES, Traits()).rows.to_pylist()]
+    assert cleaned == stage.clean(table, RULES, Traits()).rows.to_pylist()
     assert list(stage.slices(table.slice(0, 0))) == []
 
 
@@ -268,9 +220,8 @@ def test_cleaning_cleaned_rows_changes_nothing(drawn: list[tuple[str, list[str]]
             rows.append(row(kind, chosen=talk("", *texts)[1:2] or None, rejected=[says("assistant", "".join(texts))]))
         else:
             rows.append(row(kind, messages=talk(*texts)))
-    first = run(*rows).kept
+    first = run(*rows).rows
     again = pa.Table.from_pylist([{**dict.fromkeys(ROWS.schema.names), **r} for r in first.to_pylist()], schema=ROWS.schema)
-    second = stage.clean(again, RULES)
-    assert second.dropped.num_rows == 0
+    second = stage.clean(again, RULES, Traits())
     assert set(second.changed.values()) <= {0}
-    assert second.kept.drop_columns("changed_by").equals(first.drop_columns("changed_by"))
+    assert second.rows.drop_columns("changed_by").equals(first.drop_columns("changed_by"))
