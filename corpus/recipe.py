@@ -272,6 +272,8 @@ class SplitSpec(_Model):
         shared: rows may be in other splits as well (tokenizer training text); all other splits exclude each other.
         upstream: take the rows that the publisher marks so, and no others; without it only rows not marked validation or test. What a
             publisher marks as validation or test goes to the eval part, whatever `eval` says.
+        answer: documents that a split of dialogues or prompts takes become a question about their title, answered by their opening
+            sentences, of at most so many characters together.
     """
 
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
@@ -282,6 +284,7 @@ class SplitSpec(_Model):
     eval: Annotated[float, Field(ge=0, lt=1)] = 0.0
     shared: bool = False
     upstream: tuple[Literal["train", "validation", "test"], ...] = ()
+    answer: Annotated[int, Field(ge=20)] = 512
 
     @field_validator("sources", "upstream", mode="before")
     @classmethod

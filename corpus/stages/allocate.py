@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpus.executors.task import Report, Task
-from corpus.recipe import FORM_KINDS, SPLIT_FORMS, Recipe
+from corpus.recipe import FORM_KINDS, SPLIT_FORMS, Form, Recipe
 from corpus.schema import ALLOCATION, ASSIGNED, DROPPED
 from corpus.stages import clean, sql
 from corpus.stages.base import Context, parts
@@ -30,7 +30,7 @@ VERSION = 2
 def plan(context: Context, cleaned: list[Partition], ledgers: list[Partition]) -> list[Task]:
     """One task for the whole recipe. `ledgers`: what the stages before dropped."""
     recipe = context.recipe
-    splits = {name: spec.model_dump(mode="json") for name, spec in recipe.splits.items()}
+    splits = {name: spec.model_dump(mode="json", exclude={"answer"}) for name, spec in recipe.splits.items()}
     inputs = [*cleaned, *ledgers]
     return [
         Task(
@@ -95,14 +95,14 @@ _NO_ROWS = (
 
 def _parameters(db: Any, recipe: Recipe, sources: tuple[str, ...]) -> None:
     db.execute(
-        "CREATE TABLE splits(split VARCHAR, weight DOUBLE, rows BIGINT, eval DOUBLE, shared BOOLEAN, upstream VARCHAR[], asks BOOLEAN)"
+        "CREATE TABLE splits(split VARCHAR, weight DOUBLE, rows BIGINT, eval DOUBLE, shared BOOLEAN, upstream VARCHAR[], asks BOOLEAN, spoken BOOLEAN)"
     )
     db.execute("CREATE TABLE takes(split VARCHAR, kind VARCHAR, source VARCHAR)")
     db.execute("CREATE TABLE per_source(split VARCHAR, source VARCHAR, rows BIGINT)")
     for name, spec in recipe.splits.items():
         db.execute(
-            "INSERT INTO splits VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [name, spec.weight, spec.rows, spec.eval, spec.shared, list(spec.upstream), name in _ASKING],
+            "INSERT INTO splits VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [name, spec.weight, spec.rows, spec.eval, spec.shared, list(spec.upstream), name in _ASKING, SPLIT_FORMS[name] is not Form.TEXT],
         )
         kinds = spec.kinds or (FORM_KINDS[SPLIT_FORMS[name]] if name != "test" else ("dialogue", "prompt"))
         for source in spec.sources or sources:

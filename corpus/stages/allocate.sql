@@ -4,7 +4,7 @@
 -- with another. Among the splits that could take a prompt, weighted rendezvous hashing chooses: the score depends on the
 -- prompt, the split and the seed alone, so adding a source moves no prompt that was there before.
 --
--- {clean}, {dropped}: clean partitions, and the ledger of the stages between. Tables: `splits(split, weight, rows, eval, shared, upstream, asks)`,
+-- {clean}, {dropped}: clean partitions, and the ledger of the stages between. Tables: `splits(split, weight, rows, eval, shared, upstream, asks, spoken)`,
 -- `takes(split, kind, source)` (every combination a split accepts), `per_source(split, source, rows)`, `parts(path, number)`; `$seed`.
 CREATE TEMP TABLE alive AS
 SELECT
@@ -12,13 +12,13 @@ SELECT
 FROM {clean} AS c JOIN parts AS p ON c.filename = p.path ANTI JOIN (SELECT row_id FROM {dropped}) AS d USING (row_id);
 
 -- Every split that could take a row. What is to be answered must ask: a prompt that ends with an answer, or an empty one (rankings of texts), is no
--- use to splits whose `asks` is set.
+-- use to splits whose `asks` is set, and a document without a title to splits of conversations (`spoken`).
 CREATE TEMP TABLE could AS
 SELECT a.row_id, a.source, a.prompt, a.partition, a.upstream, s.split, s.shared, s.weight
 FROM alive AS a
 JOIN takes AS t ON a.kind = t.kind AND a.source = t.source
 JOIN splits AS s ON t.split = s.split
-WHERE (a.asks OR NOT s.asks)
+WHERE (a.asks OR NOT (s.asks OR (s.spoken AND a.kind = 'document')))
   AND CASE WHEN len(s.upstream) > 0 THEN list_contains(s.upstream, a.upstream) ELSE a.upstream = 'train' END;
 
 -- One exclusive split for each prompt. u is uniform in (0, 1]; -ln(u) / weight is the classic weighted rendezvous score.

@@ -117,7 +117,7 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
         **{name: _whole(table[name]) for name in _AS_PARSED},
         **content,
         **_keys(_whole(table["kind"]), spoken),
-        "asks": pa.array(_asks(flat["messages"], n)),
+        "asks": pa.array(_asks(flat["messages"], n) | _titled(content)),
         "changed_by": _changed_by(masks, n),
     }
     rows = pa.table([columns[c.name] for c in CLEAN.columns], schema=CLEAN.schema)
@@ -206,6 +206,12 @@ def _asks(turns: _Flat, n: int) -> np.ndarray:
     pairs = lengths > 1
     out[pairs] |= answers[last[pairs]] & users[last[pairs] - 1]
     return out
+
+
+def _titled(content: Mapping[str, pa.Array]) -> np.ndarray:
+    """For each row, whether it has both a title and a text."""
+    filled = [pc.fill_null(pc.not_equal(content[name], ""), False).to_numpy(zero_copy_only=False) for name in _TEXTS]
+    return filled[0] & filled[1]
 
 
 @dataclass(frozen=True, slots=True)

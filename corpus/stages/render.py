@@ -17,14 +17,15 @@ import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
 from corpus.recipe import SPLIT_FORMS, Form
-from corpus.schema import DIALOGUE_SPLIT, MESSAGES, PREFERENCE_SPLIT, PROMPT_SPLIT, TEXT_SPLIT, Table
+from corpus.schema import DIALOGUE_SPLIT, MESSAGES, PREFERENCE_SPLIT, PROMPT_SPLIT, TEXT_SPLIT, Kind, Table
+from corpus.splits.articles import as_dialogues
 from corpus.splits.templates import TEMPLATES, Template, opened, render
 from corpus.stages.base import Context, parts
 from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import Partition
 
 NAME = "render"
-VERSION = 1
+VERSION = 2
 
 FORM_TABLES: dict[Form, Table] = {
     Form.TEXT: TEXT_SPLIT,
@@ -37,6 +38,7 @@ FORM_TABLES: dict[Form, Table] = {
 def plan(context: Context, cleaned: list[Partition], allocated: Partition) -> list[Task]:
     """One task per clean partition of which a row is in a split."""
     template = TEMPLATES[context.recipe.template]
+    answers = {name: spec.answer for name, spec in context.recipe.splits.items() if spec.kinds and Kind.DOCUMENT in spec.kinds}
     tasks = []
     for partition in cleaned:
         found = allocated.of(f"assigned:{partition.key}")
@@ -55,12 +57,14 @@ def plan(context: Context, cleaned: list[Partition], allocated: Partition) -> li
                     inputs={partition.key: partition.fingerprint, "assigned": digest},
                     libs=("pyarrow", "polars"),
                     template={"name": template.name, "version": template.version},
+                    answers=answers,
                 ),
                 run=run,
                 spec={
                     "clean": clean[0] if clean else None,
                     "assigned": found[0] if found else None,
                     "template": template.name,
+                    "answers": answers,
                     "folder": context.folder,
                     "stem": partition.key.replace("/", "-"),
                 },
@@ -94,7 +98,7 @@ def run(task: Task, root: Path, report: Report) -> Partition:
             for (split, part), ids in wanted.items():
                 mine = rows.filter(pc.is_in(rows["row_id"], ids)).combine_chunks()
                 if mine.num_rows:
-                    writers[split, part].write(shape(mine, SPLIT_FORMS[split], template))
+                    writers[split, part].write(shape(mine, SPLIT_FORMS[split], template, task.spec["answers"].get(split)))
             report(entry.bytes // max(1, file.num_row_groups), rows.num_rows)
     except BaseException as e:
         for writer in writers.values():
@@ -105,9 +109,11 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     return task.done([w.committed for w in writers.values()])
 
 
-def shape(rows: pa.Table, form: Form, template: Template) -> pa.Table:
-    """Rows of schema CLEAN in the form of a split."""
+def shape(rows: pa.Table, form: Form, template: Template, answer: int | None = None) -> pa.Table:
+    """Rows of schema CLEAN in the form of a split. `answer`: characters that a document may answer with, where the split takes documents."""
     table = FORM_TABLES[form]
+    if answer is not None and form is not Form.TEXT:
+        rows = as_dialogues(rows, answer)
     columns: dict[str, Any] = {name: rows[name] for name in ("row_id", "source", "subset", "license", "kind")}
     if form is Form.TEXT:
         columns |= _text(rows, template)
