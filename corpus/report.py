@@ -148,6 +148,9 @@ def life(found: Life, *, as_json: bool) -> None:
         _block(f"rule {rule} changed {where}", f"before: {_excerpt(before, after)!r}\nafter:  {_excerpt(after, before)!r}")
     if not found.changes:
         _say("\nno rule changed anything")
+    told = [f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in found.measures.items() if value]
+    if told:
+        _block("measured, where it is not nothing", ", ".join(told))
     if found.cluster:
         _say(f"\ncluster of {len(found.cluster)} equal rows")
         for other, source, kept in found.cluster[:_LISTED]:
@@ -160,7 +163,7 @@ def life(found: Life, *, as_json: bool) -> None:
         _say(f"\ndropped by {d['stage']}: {d['reason']}{detail}")
         if found.kept_instead:
             k = found.kept_instead
-            similarity = f", Jaccard {d['jaccard']:.3f}" if d["jaccard"] is not None else ""
+            similarity = f", Jaccard {d['jaccard']:.3f}" if d["jaccard"] is not None and d["reason"] != "exact_duplicate" else ""
             _say(f"kept instead: {k['row_id']}, {k['source']}, {visible(k['file'])} record {k['record']:,}{similarity}")
     for split, part, text in found.splits:
         _block(f"in split {split}/{part}, template {found.template}", text)

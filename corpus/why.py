@@ -42,6 +42,7 @@ class Life:
         kept_instead: the row that was kept in its place, or None.
         cluster: the other members of its cluster: (row_id, source, kept).
         splits: (split, part, text) for every split that holds it.
+        measures: what was measured of it, by column of schema MEASURED.
     """
 
     row: dict[str, Any]
@@ -52,6 +53,7 @@ class Life:
     kept_instead: dict[str, Any] | None = None
     cluster: list[tuple[str, str, bool]] = field(default_factory=list)
     splits: list[tuple[str, str, str]] = field(default_factory=list)
+    measures: dict[str, Any] = field(default_factory=dict)
     template: str = ""
 
 
@@ -73,6 +75,7 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
         try:
             life = Life(_find(db, row_id), template=str(build.settings["template"]))
             full = life.row["row_id"]
+            life.measures = _one(db, "SELECT * EXCLUDE (row_id, source, kind, excluded, problem) FROM measures WHERE row_id = ?", full) or {}
             life.dropped = _one(db, "SELECT * FROM dropped WHERE row_id = ?", full)
             if life.dropped and life.dropped["kept_row_id"]:
                 life.kept_instead = _one(
