@@ -16,7 +16,8 @@ class Traits:
 
     Attributes:
         html: the texts hold entities and tags of HTML that are not meant to be read.
-        escapes: line breaks and tabs were written as two characters (`\\n`, `\\t`; `/n` in one source).
+        escapes: line breaks and tabs were written as two characters (`\\n`, `\\t`).
+        slash_n: line breaks were written as `/n`.
         speakers: role markers in a text that begin another turn, as (marker, role); the marker counts at the beginning of a line.
         placeholders: what an Alpaca-like input says in place of nothing, besides `No input` and its kin.
         page_marks: texts were saved from a chat page, with its buttons and page numbers.
@@ -25,6 +26,7 @@ class Traits:
 
     html: bool = False
     escapes: bool = False
+    slash_n: bool = False
     speakers: tuple[tuple[str, str], ...] = ()
     placeholders: tuple[str, ...] = ()
     page_marks: bool = False
