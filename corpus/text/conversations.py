@@ -1,0 +1,104 @@
+"""How a column of conversations goes through the turn rules.
+
+Nearly every conversation is in order. So each rule first says, over flat columns, which ones it may have to change; only those become
+Python objects, and the mended ones are put back between the others, which are never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from corpus.schema import MESSAGES
+from corpus.text import marks as m
+from corpus.text.alternation import ALTERNATION
+from corpus.text.placeholders import PLACEHOLDERS
+from corpus.text.settings import TextSettings
+from corpus.text.speakers import ROLES
+from corpus.text.turns import CONTINUATION, Talk, Turn, TurnRule
+
+TURN_RULES = (PLACEHOLDERS, ROLES, ALTERNATION)
+"""All turn rules, in the order in which they are applied."""
+
+
+def talk_of(messages: pa.ListArray, kinds: pl.Series, marks: np.ndarray | None = None) -> Talk:
+    """Conversations as flat columns.
+
+    Args:
+        messages: of type `schema.MESSAGES`; a null has no turns.
+        kinds: of every conversation, see `Talk`. A continuation that is null gets no kind: its row is no preference.
+        marks: bits of every content, if they are known already.
+    """
+    if messages.null_count:
+        absent = pl.Series(messages.is_null()) & (kinds == CONTINUATION)
+        kinds = kinds.to_frame("kind").select(pl.when(~absent).then("kind")).to_series()
+    elements = messages.flatten()
+    contents = pl.Series(elements.field("content"), dtype=pl.String)
+    lengths = pc.fill_null(pc.list_value_length(messages), 0).to_numpy()
+    return Talk(
+        roles=pl.Series(elements.field("role"), dtype=pl.String),
+        contents=contents,
+        rows=np.repeat(np.arange(len(messages)), lengths),
+        count=len(messages),
+        marks=m.marks(contents) if marks is None else marks,
+        kinds=kinds,
+    )
+
+
+def mend(
+    messages: pa.ListArray, kinds: pl.Series, rules: Iterable[TurnRule], settings: TextSettings, marks: np.ndarray | None = None
+) -> tuple[pa.ListArray, dict[str, np.ndarray]]:
+    """Takes conversations through rules, in order.
+
+    Args:
+        messages: of type `schema.MESSAGES`; nulls stay null, and empty lists empty.
+        kinds: dialogue, prompt or preference for every row's messages; `turns.CONTINUATION` for its chosen or rejected answer.
+        rules: in the order in which they are applied.
+        settings: for all of them.
+        marks: bits of every content, if they are known already.
+
+    Returns:
+        The conversations after all rules, and for each rule the positions (int64, ascending) of those that it changed.
+    """
+    talk = talk_of(messages, kinds, marks)
+    ends = np.searchsorted(talk.rows, np.arange(len(messages) + 1))
+    answers = kinds.eq_missing(CONTINUATION).to_numpy()
+    mended: dict[int, list[Turn]] = {}
+    changes: dict[str, np.ndarray] = {}
+    for rule in rules:
+        selected = rule.suspects(talk, settings)
+        selected[list(mended)] = True  # what the columns say of these is out of date
+        if not rule.continuations:
+            selected &= ~answers
+        at = np.flatnonzero(selected & (ends[1:] > ends[:-1]))
+        changed = []
+        for row, kind, before in zip(at.tolist(), kinds.gather(at).to_list(), _turns(talk, ends, at, mended), strict=True):
+            after = rule.mend(before, kind, settings)
+            if after != before:
+                mended[row] = after
+                changed.append(row)
+        changes[rule.name] = np.array(changed, dtype=np.int64)
+    return _with(messages, mended), changes
+
+
+def _turns(talk: Talk, ends: np.ndarray, rows: np.ndarray, mended: dict[int, list[Turn]]) -> list[list[Turn]]:
+    """The turns of the conversations `rows`, as they are now."""
+    lengths = ends[rows + 1] - ends[rows]
+    last = np.cumsum(lengths)
+    flat = np.arange(last[-1] if len(last) else 0) + np.repeat(ends[rows] - (last - lengths), lengths)
+    turns = list(zip(talk.roles.gather(flat).to_list(), talk.contents.gather(flat).to_list(), strict=True))
+    return [mended.get(row) or turns[end - n : end] for row, n, end in zip(rows.tolist(), lengths.tolist(), last.tolist(), strict=True)]
+
+
+def _with(messages: pa.ListArray, mended: dict[int, list[Turn]]) -> pa.ListArray:
+    """`messages` with some of its rows replaced."""
+    if not mended:
+        return messages
+    new = pa.array([[{"role": role, "content": content} for role, content in turns] for turns in mended.values()], MESSAGES)
+    index = np.arange(len(messages))
+    index[list(mended)] = len(messages) + np.arange(len(mended))
+    return pa.concat_arrays([messages, new]).take(pa.array(index))
