@@ -17,7 +17,7 @@ from corpus.text.settings import TextSettings
 CONTINUATION = "continuation"
 """The kind of a chosen or rejected answer, which begins where the messages of its preference end."""
 
-WHITE = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+WHITE = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 """White space, one definition for columns and for single texts: the strip methods of polars and of Python differ in four controls."""
 
 _INKED = np.uint32(c.HAN | c.KANA | c.HANGUL | c.LATIN | c.LETTER | c.DIGIT | c.PUNCTUATION | c.SYMBOL)
@@ -69,7 +69,8 @@ class TurnRule:
     Attributes:
         name: as in the recipe.
         about: what it changes, in one line.
-        suspects: for every conversation, whether `mend` may have something to do (bool[count]); must be true wherever `mend` changes anything.
+        suspects: for every conversation, whether `mend` may have something to do (bool[count]); must be true wherever `mend` changes
+            anything.
         mend: turns of one conversation → turns; idempotent. Its second argument is the conversation's kind, see `Talk`.
         continuations: whether the rule also mends the chosen and rejected continuations of a preference (which begin with the assistant).
     """
