@@ -3,7 +3,7 @@
 `meta_instruction` and `prefix` tell MOSS who it is and which tools it has. They are another model's persona, the same kilobyte in every
 record, so they go to `meta` and not into the conversation as a system message: a model trained on them would take MOSS's name. What MOSS
 thought, called and was told by its tools between question and answer goes to `meta.tools`, turn by turn, because the canonical
-conversation has no place for it. The marks by which an answer points to those results (`<sup><|2|></sup>`, in 181 answers of 3,386) go with
+conversation has no place for it. The marks by which an answer points to those results (`<sup><|2|></sup>`, in 181 of 1,693 answers) go with
 them: without the results they point nowhere, and a model would learn to write them.
 """
 

@@ -95,7 +95,7 @@ def _answered(turns: list[Turn], *, keep_last: bool) -> list[Turn]:
 
 def _from_first_question(turns: list[Turn]) -> list[Turn]:
     at = next((i for i, (role, _) in enumerate(turns) if role == USER), 0)
-    return [turn for turn in turns[:at] if turn[0] == SYSTEM] + turns[at:]
+    return joined([turn for turn in turns[:at] if turn[0] == SYSTEM]) + turns[at:]
 
 
 def _to_last_answer(turns: list[Turn]) -> list[Turn]:
