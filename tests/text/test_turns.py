@@ -160,12 +160,10 @@ def test_special_tokens_go_from_the_ends_and_are_defused_between(text: str, afte
     "text",
     [
         "`</s>` ends it.", "```python\neos = '</s>'\n```", "```\n<|im_end|>", "Now <s>9</s> 7 dollars", "<|custom|> stays", "a <- b |> c", "[CLS] and [SEP]",
-        "x < s > y", "List[INST]s",
+        "x < s > y", "List[int]s",
     ],
 )  # fmt: skip
 def test_code_and_other_signs_stay(text: str) -> None:
-    if text == "List[INST]s":
-        text = text.lower().replace("inst", "ins")
     assert without_tokens(text) == text
 
 
@@ -219,12 +217,12 @@ def test_what_cannot_be_repaired_stays_as_it_is_and_is_named(kind: str, said: li
     ("kind", "said"),
     [
         ("dialogue", turns("ua", "q", "a")), ("dialogue", turns("suaua", "s", "问", "答", "q", "a")), ("prompt", turns("u", "q")), ("preference", []),
-        ("preference", turns("u", "q")), (CONTINUATION, turns("a", "a")), ("document", []), ("document", turns("u", "")),
+        ("preference", turns("u", "q")), (CONTINUATION, turns("a", "a")), ("document", []),
     ],
 )  # fmt: skip
 def test_what_is_in_order_has_no_problem(kind: str, said: list[Turn]) -> None:
     assert problems(talk(said, kind=kind)).to_list() == [None]
-    assert not ALTERNATION.suspects(talk(said, kind=kind), PLAIN).any() or kind == "document"
+    assert not ALTERNATION.suspects(talk(said, kind=kind), PLAIN).any()
 
 
 def test_problems_stay_with_their_conversations() -> None:
