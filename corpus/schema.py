@@ -286,6 +286,7 @@ DROP_REASONS = {
     "tie": "a comparison whose two answers are equal or rated equal",
     "empty": "nothing is left after cleaning",
     "no_answer": "a dialogue without an answer",
+    "no_question": "a dialogue or prompt in which the user says nothing",
     "not_alternating": "a dialogue whose turns do not alternate and could not be mended",
     "limit": "outside a limit of the recipe's filter; column rule says which",
     "exact_duplicate": "equal to a kept row after folding",

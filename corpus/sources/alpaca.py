@@ -13,6 +13,7 @@ from typing import Any
 from corpus.schema import Kind
 from corpus.sources.base import Emit, Files, Hub, Message, Reject, Source
 from corpus.sources.shapes import ASSISTANT, USER, alpaca, emit_conversation, join_input, need, rest, text_of
+from corpus.text.settings import Traits
 
 _NC = "CC BY-NC 4.0"
 _GPT4_LLM = "https://github.com/Instruction-Tuning-with-GPT-4/GPT-4-LLM"
@@ -120,6 +121,7 @@ SOURCES: tuple[Source, ...] = (
         files=(Files("alpaca_data.json*"), Files("alpaca/data/train-*.parquet")),
         parse=parse_alpaca,
         hub=Hub("tatsu-lab/alpaca", ("data/*.parquet",)),
+        traits=Traits(placeholders=("N/A", "None")),
     ),
     Source(
         name="alpaca-seed-tasks",
@@ -146,6 +148,7 @@ SOURCES: tuple[Source, ...] = (
         ),
         parse=parse_alpaca,
         hub=Hub("vicgalle/alpaca-gpt4", ("data/*.parquet",)),
+        traits=Traits(placeholders=("N/A", "None")),
     ),
     Source(
         name="alpaca-gpt4-zh",
@@ -213,6 +216,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DIALOGUE, Kind.PROMPT),
         hub=Hub("GAIR/lima", ("*.jsonl",)),
         obtain="the hub asks for a login and consent to the terms",
+        traits=Traits(html=True),
     ),
     Source(
         name="alpaca-zh-carbonz0",
@@ -224,6 +228,7 @@ SOURCES: tuple[Source, ...] = (
         parse=_plain,
         languages=("zh",),
         obtain="copy zh-data-part-00.json and zh-data-part-01.json of the repository",
+        traits=Traits(html=True, placeholders=("不适用",)),
     ),
     Source(
         name="alpaca-zh-hikariming",
@@ -243,5 +248,6 @@ SOURCES: tuple[Source, ...] = (
         parse=_plain,
         languages=("zh",),
         obtain="copy the JSON files below history/其他中文问题补充 of the repository",
+        traits=Traits(slash_n=True),
     ),
 )

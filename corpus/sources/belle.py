@@ -21,6 +21,7 @@ from corpus.schema import Kind
 from corpus.sources.alpaca import instances
 from corpus.sources.base import Emit, Files, Hub, Message, Reject, Source
 from corpus.sources.shapes import ASSISTANT, USER, alpaca, join_input, need, rest, sharegpt, text_of
+from corpus.text.settings import Traits
 
 _LICENSE = "GPL-3.0 on the hub; research use only, no commercial use (BELLE data README)"
 _REPO_LICENSE = "ODC-By (DATA_LICENSE); research use only, no commercial use (BELLE data README)"
@@ -169,6 +170,7 @@ SOURCES: tuple[Source, ...] = (
         parse=_conversation,
         languages=("zh",),
         hub=_hub("train_3.5M_CN"),
+        traits=Traits(escapes=True),
     ),
     Source(
         name="belle-school-math",
@@ -225,6 +227,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DIALOGUE, Kind.PROMPT),
         languages=("zh",),
         obtain="copy eval/eval_set.json of the BELLE repository to belle/",
+        traits=Traits(escapes=True),
     ),
     Source(
         name="belle-seed-tasks",

@@ -8,6 +8,7 @@ from typing import Any
 from corpus.schema import Kind
 from corpus.sources.base import Emit, Files, Hub, Message, Reject, Source
 from corpus.sources.shapes import ASSISTANT, USER, alpaca, answer_of, common_prefix, emit_conversation, need, preference, rest, text_of
+from corpus.text.settings import Traits
 
 _FIREFLY = "https://github.com/yangjianxin1/Firefly"
 _CHATLM = "https://github.com/charent/ChatLM-mini-Chinese"
@@ -134,6 +135,7 @@ SOURCES: tuple[Source, ...] = (
         parse=alpaca(),
         languages=("zh",),
         hub=Hub("Chinese-Vicuna/guanaco_belle_merge_v1.0", ("merge.json",)),
+        traits=Traits(escapes=True),
     ),
     Source(
         name="self-instruct-zh",
@@ -145,6 +147,7 @@ SOURCES: tuple[Source, ...] = (
         parse=alpaca("instruction_zh", "input_zh", "ans"),
         languages=("zh",),
         obtain="copy seed_chatgpt.csv and the folder answers of the repository",
+        traits=Traits(placeholders=("无", "没有")),
     ),
     Source(
         name="firefly",
@@ -156,6 +159,7 @@ SOURCES: tuple[Source, ...] = (
         parse=alpaca("input", None, "target", None),
         languages=("zh",),
         hub=Hub("YeungNLP/firefly-train-1.1M", ("*.jsonl",)),
+        traits=Traits(html=True),
     ),
     Source(
         name="firefly-chat",
@@ -236,6 +240,7 @@ SOURCES: tuple[Source, ...] = (
         parse=alpaca("prompt", None, "response", None),
         languages=("zh",),
         obtain="copy data/*.parquet of the repository",
+        traits=Traits(html=True, escapes=True, cap=320),
     ),
     Source(
         name="chatlm-mini-preference",

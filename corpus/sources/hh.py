@@ -20,6 +20,7 @@ from typing import Any
 from corpus.schema import Kind
 from corpus.sources.base import Emit, Files, Hub, Message, Parse, Reject, Source
 from corpus.sources.shapes import ASSISTANT, USER, common_prefix, emit_conversation, need, rest, text_of
+from corpus.text.settings import Traits
 
 _MARKERS = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
 _MARKERS_ZH = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant|人类|人類|助手|助理)[:：]")
@@ -82,6 +83,9 @@ def parse_transcript(record: Any, emit: Emit, /) -> None:
 
 _SUBSETS = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")
 
+_SPEAKERS = (("Human:", USER), ("Assistant:", ASSISTANT))
+"""Markers that the family's own markup left inside turns: 42 answers in 1,600 pairs begin with `Human:`."""
+
 SOURCES: tuple[Source, ...] = (
     Source(
         name="hh-rlhf",
@@ -93,6 +97,7 @@ SOURCES: tuple[Source, ...] = (
         parse=parse_pair,
         kinds=(Kind.PREFERENCE,),
         hub=Hub("Anthropic/hh-rlhf", tuple(f"{subset}/*" for subset in _SUBSETS)),
+        traits=Traits(speakers=_SPEAKERS),
     ),
     Source(
         name="hh-rlhf-red-team",
@@ -104,6 +109,7 @@ SOURCES: tuple[Source, ...] = (
         parse=parse_transcript,
         kinds=(Kind.DIALOGUE, Kind.PROMPT),
         hub=Hub("Anthropic/hh-rlhf", ("red-team-attempts/*",)),
+        traits=Traits(speakers=_SPEAKERS),
     ),
     Source(
         name="full-hh-rlhf",
@@ -115,6 +121,7 @@ SOURCES: tuple[Source, ...] = (
         parse=prompted(),
         kinds=(Kind.PREFERENCE,),
         hub=Hub("Dahoas/full-hh-rlhf", ("data/*.parquet",)),
+        traits=Traits(speakers=_SPEAKERS),
     ),
     Source(
         name="rm-static",
@@ -126,6 +133,7 @@ SOURCES: tuple[Source, ...] = (
         parse=prompted(),
         kinds=(Kind.PREFERENCE,),
         hub=Hub("Dahoas/rm-static", ("data/*.parquet",)),
+        traits=Traits(speakers=_SPEAKERS),
     ),
     Source(
         name="rm-static-zh",

@@ -14,6 +14,7 @@ from corpus.sources import shapes
 from corpus.sources.base import Emit, Files, Hub, Message, Reject, Source
 from corpus.sources.line_pairs import LinePairs
 from corpus.sources.shapes import ASSISTANT, ROLE_NAMES, SYSTEM, USER, join_input, need, rest, text_of
+from corpus.text.settings import Traits
 
 # ---- Chinese-medical-dialogue-data ----
 
@@ -209,6 +210,7 @@ SOURCES: tuple[Source, ...] = (
         parse=department_dialogue,
         languages=("zh",),
         obtain=f"clone {_TOYHOM} and put the CSV files below Data_数据/ (内科5000-33000.csv and so on) into chinese_medical_dialogue/",
+        traits=Traits(html=True),
     ),
     Source(
         name="chinese-medical-dialogue-text",
@@ -232,6 +234,7 @@ SOURCES: tuple[Source, ...] = (
         parse=huatuo,
         languages=("zh",),
         obtain="clone the repository and put data/llama_data.json and data-literature/liver_cancer.json into huatuo_llama_med/",
+        traits=Traits(speakers=(("用户:", "user"), ("用户：", "user"))),
     ),
     Source(
         name="chatdoctor",

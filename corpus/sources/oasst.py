@@ -30,6 +30,7 @@ from corpus.schema import Kind
 from corpus.sources.base import RAW_BOUND, Emit, Files, Frame, Hub, Message, Reject, Rejected, Source
 from corpus.sources.preferences import MOST_RANKED, emit_ranking
 from corpus.sources.shapes import ASSISTANT, ROLE_NAMES, USER, alpaca, join_input, need, rest, text_of
+from corpus.text.settings import Traits
 
 _READY = "ready_for_export"
 _TREE_FIELDS = ("message_id", "text", "role", "replies", "parent_id", "message_tree_id", "tree_state", "deleted", "review_result")
@@ -335,6 +336,7 @@ SOURCES: tuple[Source, ...] = (
         languages=("en", "es", "zh", "ru", "de", "fr"),
         # The tables alone: the repository's trees and messages files hold the same messages again, without the publisher's split.
         hub=Hub("OpenAssistant/oasst1", ("data/*.parquet",)),
+        traits=Traits(page_marks=True),
     ),
     Source(
         name="oasst1-zh",
@@ -347,5 +349,6 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DIALOGUE, Kind.PREFERENCE),
         languages=("zh",),
         obtain="oaast_sft_zh.json and oaast_rm_zh.json in data/ of older revisions of the repository",
+        traits=Traits(page_marks=True),
     ),
 )

@@ -12,6 +12,7 @@ from typing import Any
 from corpus.schema import Kind
 from corpus.sources.base import Emit, Files, Hub, Reject, Source
 from corpus.sources.shapes import ASSISTANT, USER, need, rest, text_of
+from corpus.text.settings import Traits
 
 
 def parse(record: Any, emit: Emit, /) -> None:
@@ -50,5 +51,6 @@ SOURCES: tuple[Source, ...] = (
         languages=("zh",),
         hub=Hub("wbbbbb/pclue", ("*.jsonl",)),
         obtain="the publisher's own files are datasets/pCLUE_*.json of the GitHub repository",
+        traits=Traits(html=True),
     ),
 )

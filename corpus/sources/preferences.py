@@ -22,6 +22,7 @@ from corpus.sources.shapes import (
     text_of,
     turns,
 )
+from corpus.text.settings import Traits
 
 _LATEX = "abla|atural|cong|earrow|eg|eq|eqq|ewcommand|ewline|geq|leq|oindent|olimits|onumber|ot|sim|subseteq|u|warrow"
 _BREAK = re.compile(rf"\\n(?!(?:{_LATEX})(?![A-Za-z]))")
@@ -196,6 +197,7 @@ SOURCES: tuple[Source, ...] = (
         parse=parse_shp,
         kinds=(Kind.PREFERENCE,),
         hub=Hub("stanfordnlp/SHP", ("*/*.json",)),
+        traits=Traits(html=True),
     ),
     Source(
         name="openai-summarize-tldr",
@@ -319,6 +321,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.PREFERENCE,),
         languages=("zh",),
         obtain="RLHF/data/reward_datasets/sentiment_analysis/train.tsv and dev.tsv of the repository",
+        traits=Traits(html=True, escapes=True),
     ),
     Source(
         name="imdb",

@@ -10,6 +10,7 @@ import orjson
 from corpus.schema import Kind
 from corpus.sources.base import Emit, Files, Hub, Reject, Source
 from corpus.sources.shapes import ASSISTANT, USER, join_input, need, rest, text_of
+from corpus.text.settings import Traits
 
 _SPACE = re.compile(r"\s+")
 
@@ -98,6 +99,7 @@ SOURCES: tuple[Source, ...] = (
         parse=_baike,
         languages=("zh",),
         obtain="download baike2018qa from the address and unpack baike_qa_train.json and baike_qa_valid.json into baike_qa2019/",
+        traits=Traits(html=True),
     ),
     Source(
         name="zhihu-kol",
@@ -109,6 +111,7 @@ SOURCES: tuple[Source, ...] = (
         parse=_zhihu,
         languages=("zh",),
         hub=Hub("wangrui6/Zhihu-KOL", ("data/*.parquet",)),
+        traits=Traits(html=True),
     ),
     Source(
         name="financezhidao",

@@ -16,6 +16,7 @@ from corpus.schema import Kind
 from corpus.sources.base import Emit, Files, Hub, Message, Parse, Reject, Source
 from corpus.sources.shapes import ASSISTANT, USER, emit_conversation, need, rest, text_of, turns
 from corpus.text.html import looks_like_html, to_text
+from corpus.text.settings import Traits
 
 _CHAT_PAGE = re.compile(r"\s*(?:<p>|<div class=\"[^\"]*\b(?:markdown|prose|whitespace-pre-wrap|break-words)\b)")
 """How the page's own markup begins. A user's turn that begins so was copied from a chat; other HTML in it is what the user wrote, mostly
@@ -83,6 +84,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DIALOGUE, Kind.PROMPT),
         languages=("en", "zh"),
         hub=Hub("RyokoAI/ShareGPT52K", ("sg_90k_part*.json",)),
+        traits=Traits(page_marks=True),
     ),
     Source(
         name="sharegpt-unfiltered",
@@ -99,6 +101,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DIALOGUE, Kind.PROMPT),
         languages=("en", "zh"),
         hub=Hub("anon8231489123/ShareGPT_Vicuna_unfiltered", ("ShareGPT_V3_unfiltered_cleaned_split.json",)),
+        traits=Traits(page_marks=True),
     ),
     Source(
         name="vicuna-identity",
@@ -122,6 +125,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DIALOGUE, Kind.PROMPT),
         languages=("zh",),
         obtain="data/finetune/sharegpt_zh_1K.json (later sharegpt_zh_1K_format.jsonl) of the MedicalGPT repository",
+        traits=Traits(page_marks=True),
     ),
     Source(
         name="medicalgpt-sft",
@@ -149,5 +153,6 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DIALOGUE, Kind.PROMPT),
         languages=("zh", "en"),
         hub=Hub("shareAI/ShareGPT-Chinese-English-90k", ("**/*.jsonl", "*.jsonl")),
+        traits=Traits(page_marks=True),
     ),
 )

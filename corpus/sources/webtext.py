@@ -9,6 +9,7 @@ from corpus.schema import Kind
 from corpus.sources.base import Emit, Files, Hub, Source
 from corpus.sources.qa_zh import question
 from corpus.sources.shapes import ASSISTANT, USER, need, rest, text_of
+from corpus.text.settings import Traits
 
 _BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
 
@@ -72,5 +73,6 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DIALOGUE, Kind.PROMPT),
         languages=("zh",),
         obtain="download webtext2019zh from the address and unpack web_text_zh_{train,valid,testa}.json into webtext2019zh/",
+        traits=Traits(html=True),
     ),
 )

@@ -105,7 +105,6 @@ class Cleaned:
 
 def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
     """Cleans rows of schema ROWS from a source of these traits."""
-    from corpus.text.conversations import problems
     from corpus.text.measures import measure
 
     n = table.num_rows
@@ -121,7 +120,7 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
         "changed_by": _changed_by(masks, n),
     }
     rows = pa.table([columns[c.name] for c in CLEAN.columns], schema=CLEAN.schema)
-    columns |= {"excluded": _whole(table["skip"]), "problem": problems(rows), **measure(rows, text_settings)}
+    columns |= {"excluded": _whole(table["skip"]), "problem": _problems(table["kind"], content), **measure(rows, text_settings)}
     measures = pa.table([columns[c.name] for c in MEASURED.columns], schema=MEASURED.schema)
     return Cleaned(rows, measures, {name: int(mask.sum()) for name, mask in masks.items()})
 
@@ -138,8 +137,7 @@ def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) ->
         The columns of content after the rules, and for each rule which rows it changed (bool[rows]).
     """
     from corpus.text import rules as text_rules
-    from corpus.text.conversations import mend
-    from corpus.text.turns import TURN_RULES
+    from corpus.text.conversations import TURN_RULES, mend
 
     n = table.num_rows
     masks = {name: np.zeros(n, dtype=bool) for name in active}
@@ -147,20 +145,42 @@ def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) ->
     flat = {name: _Flat.of(column) for name, column in lists.items()}
     pieces = [*(flat[name].contents for name in _CONVERSATIONS), *(pl.Series(_whole(table[name]), dtype=pl.String) for name in _TEXTS)]
     row_of = np.concatenate([*(flat[name].rows for name in _CONVERSATIONS), *(np.arange(n) for _ in _TEXTS)])
-    texts, changes = text_rules.clean(pl.concat(pieces), [r for r in text_rules.RULES if r.name in masks], settings)
+    texts, changes, marks = text_rules.clean(pl.concat(pieces), [r for r in text_rules.RULES if r.name in masks], settings)
     for name, at in changes.items():
         masks[name][row_of[at]] = True
     ends = np.cumsum([len(piece) for piece in pieces]).tolist()
-    after = [texts.slice(end - len(piece), len(piece)) for piece, end in zip(pieces, ends, strict=True)]
-    content: dict[str, pa.Array] = {name: _strings(after[3 + i]) for i, name in enumerate(_TEXTS)}
+    place = {name: slice(end - len(piece), end) for name, piece, end in zip((*_CONVERSATIONS, *_TEXTS), pieces, ends, strict=True)}
+    content: dict[str, pa.Array] = {name: _strings(texts[place[name]]) for name in _TEXTS}
     turn_rules = [r for r in TURN_RULES if r.name in masks]
-    for name, contents in zip(_CONVERSATIONS, after, strict=False):
-        column = _listed(lists[name], flat[name].roles, contents)
-        column, mended = mend(column, _whole(table["kind"]), [r for r in turn_rules if name == "messages" or r.continuations], settings)
+    for name, kinds in _kinds(table["kind"]).items():
+        column = _listed(lists[name], flat[name].roles, texts[place[name]])
+        content[name], mended = mend(column, kinds, turn_rules, settings, marks[place[name]])
         for rule, at in mended.items():
             masks[rule][at] = True
-        content[name] = column
     return content, masks
+
+
+def _kinds(kinds: pa.ChunkedArray) -> dict[str, pl.Series]:
+    """What the conversations of every column are, see `text.turns.Talk`."""
+    from corpus.text.turns import CONTINUATION
+
+    own = pl.Series(_whole(kinds), dtype=pl.String)
+    continuation = pl.repeat(CONTINUATION, len(own), dtype=pl.String, eager=True)
+    return {"messages": own, "chosen": continuation, "rejected": continuation}
+
+
+def _problems(kinds: pa.ChunkedArray, content: Mapping[str, pa.Array]) -> pa.Array:
+    """What is wrong with the structure of every row, or null."""
+    from corpus.text.alternation import problems
+    from corpus.text.conversations import talk_of
+    from corpus.text.turns import WHITE
+
+    found = [problems(talk_of(content[name], each)) for name, each in _kinds(kinds).items()]
+    document = pl.Series(_whole(kinds), dtype=pl.String) == "document"
+    blank = (pl.Series(content["text"], dtype=pl.String).str.strip_chars(WHITE) == "").fill_null(True)
+    # A document has no conversation, and only a document has a text.
+    whole = pl.select(pl.when(document & blank).then(pl.lit("empty")).when(~document).then(pl.coalesce(*found))).to_series()
+    return _strings(whole)
 
 
 @dataclass(frozen=True, slots=True)

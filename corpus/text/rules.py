@@ -44,7 +44,7 @@ class Rule:
     wanted: Callable[[TextSettings], bool] = _always
 
 
-def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tuple[pl.Series, dict[str, np.ndarray]]:
+def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tuple[pl.Series, dict[str, np.ndarray], np.ndarray]:
     """Takes texts through rules, in order.
 
     Args:
@@ -53,7 +53,7 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
         settings: for all of them.
 
     Returns:
-        The texts after all rules, and for each rule the positions (int64, ascending) of the texts that it changed.
+        The texts after all rules, for each rule the positions (int64, ascending) of the texts that it changed, and the marks of the texts.
     """
     found = marks(texts)
     changes: dict[str, np.ndarray] = {}
@@ -73,7 +73,7 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
         texts = texts.scatter(at, after)
         found[at] = marks(after)
         changes[rule.name] = at
-    return texts, changes
+    return texts, changes, found
 
 
 def line_ends(texts: pl.Series, settings: TextSettings) -> pl.Series:

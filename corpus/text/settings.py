@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Script = Literal["keep", "simplified", "traditional"]
-ALL_RULES = ("line_ends", "controls", "trim")
+ALL_RULES = ("line_ends", "controls", "trim", "placeholders", "roles", "alternation")
 """Names of all rules, text rules before turn rules, in the order in which they apply; `rules` and `turns` have what stands behind them."""
 PERSONAL = ("email", "phone", "id_number", "bank_card", "ip")
 """Kinds of personal data that can be masked."""
@@ -18,7 +18,8 @@ class Traits:
 
     Attributes:
         html: the texts hold entities and tags of HTML that are not meant to be read.
-        escapes: line breaks and tabs were written as two characters (`\\n`, `\\t`; `/n` in one source).
+        escapes: line breaks and tabs were written as two characters (`\\n`, `\\t`).
+        slash_n: line breaks were written as `/n`.
         speakers: role markers in a text that begin another turn, as (marker, role); the marker counts at the beginning of a line.
         placeholders: what an Alpaca-like input says in place of nothing, besides `No input` and its kin.
         page_marks: texts were saved from a chat page, with its buttons and page numbers.
@@ -27,6 +28,7 @@ class Traits:
 
     html: bool = False
     escapes: bool = False
+    slash_n: bool = False
     speakers: tuple[tuple[str, str], ...] = ()
     placeholders: tuple[str, ...] = ()
     page_marks: bool = False

@@ -70,6 +70,32 @@ def test_003_orders_turns_by_number_and_keeps_every_field() -> None:
     assert meta == {"num_turns": 3, "tools": [{"turn": n, "Extra": n} for n in (1, 2, 10)]}
 
 
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [
+        ("英国有六千七百万人。<sup><|1|></sup>", "英国有六千七百万人。"),
+        ("It is 192 <sup><|1|></sup><sup><|12|></sup>.", "It is 192."),
+        ("First. <sup><|2|>, <|3|></sup>\nSecond <|1|> <|2|>", "First.\nSecond"),
+        ("比例是6:1<sup>|1|</sup>。", "比例是6:1。"),
+        ("8*4+3=<|1|>35<|1|>。", "8*4+3=35。"),
+        ("the side is <|2|>16.6 cm</sup> long", "the side is 16.6 cm long"),
+        ("see <sup><|1|></sup>below", "see below"),
+        ("x<sup>2</sup> and a <| b and <|im_end|>", "x<sup>2</sup> and a <| b and <|im_end|>"),
+    ],
+)
+def test_003_answers_lose_their_citations(text: str, bare: str) -> None:
+    emit = Emit()
+    parse_003({"chat": {"turn_1": {"Human": text, "MOSS": text}}}, emit)
+    assert messages(emit) == [[("user", text), ("assistant", bare)]]
+
+
+@pytest.mark.parametrize("text", ["<sup>" * 100_000, " " * 100_000 + "<", "<|1|>" * 100_000, ("<sup>" + " " * 99) * 1000])
+def test_003_takes_linear_time(text: str) -> None:
+    began = time.perf_counter()
+    parse_003({"chat": {"turn_1": {"MOSS": text}}}, Emit())
+    assert time.perf_counter() - began < 5
+
+
 @pytest.mark.parametrize("chat", [[], None, {"one": {}}, {"turn_1": []}, {"turn_1": {"Human": 3}}])
 def test_003_rejects_other_shapes(chat: Any) -> None:
     with pytest.raises(Reject):

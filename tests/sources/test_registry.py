@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import RecipeError
-from corpus.schema import UPSTREAM_SPLITS, Kind
+from corpus.schema import ROLES, UPSTREAM_SPLITS, Kind
 from corpus.sources import _MODULES, claim, get, registry
 from corpus.sources.base import Source
 from corpus.sources.read import FileStats, Occurrences, read_file
@@ -30,6 +30,14 @@ SPLIT_WORDS = {"train", "training", "test", "testing", "dev", "eval", "evaluatio
 def test_names_are_unique() -> None:
     names = [source.name for module in _MODULES for source in module.SOURCES]
     assert sorted(names) == sorted(set(names))
+
+
+@BY_NAME
+def test_traits_can_be_used(source: Source) -> None:
+    """A marker or placeholder of white space would match everywhere."""
+    assert all(marker.strip() and role in ROLES for marker, role in source.traits.speakers)
+    assert all(text.strip() for text in source.traits.placeholders)
+    assert source.traits.cap is None or source.traits.cap > 0
 
 
 @BY_NAME
