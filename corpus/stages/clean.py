@@ -176,10 +176,11 @@ def _problems(kinds: pa.ChunkedArray, content: Mapping[str, pa.Array]) -> pa.Arr
     from corpus.text.turns import WHITE
 
     found = [problems(talk_of(content[name], each)) for name, each in _kinds(kinds).items()]
-    document = pl.Series(_whole(kinds), dtype=pl.String) == "document"
+    own = pl.Series(_whole(kinds), dtype=pl.String)
+    document, missing = own == "document", (own == "preference") & (pl.Series(content["chosen"].is_null()) | pl.Series(content["rejected"].is_null()))
     blank = (pl.Series(content["text"], dtype=pl.String).str.strip_chars(WHITE) == "").fill_null(True)
     # A document has no conversation, and only a document has a text.
-    whole = pl.select(pl.when(document & blank).then(pl.lit("empty")).when(~document).then(pl.coalesce(*found))).to_series()
+    whole = pl.select(pl.when((document & blank) | missing).then(pl.lit("empty")).when(~document).then(pl.coalesce(*found))).to_series()
     return _strings(whole)
 
 
