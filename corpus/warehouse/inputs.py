@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from corpus.sources.framing import compression
-from corpus.sources.framing.multistream import END_BYTES, RECORDS_PER_BYTE, START, START_BYTES, ends_stream
+from corpus.sources.framing.multistream import END_BYTES, START, START_BYTES, ends_stream
+from corpus.sources.framing.xml import RECORDS_PER_BYTE
 from corpus.warehouse.commit import write_bytes
 
 CUT_BYTES = 32 << 20

@@ -34,10 +34,11 @@ END_BYTES = 11
 """What a stream ends with: a mark of 48 bits and a checksum of 32, followed by zero bits up to a whole byte."""
 _END_MARK = 0x177245385090
 
-_PIECE = 16 << 10
-"""Read at a time, up to multiples of it: a decoder that meets damage throws away what it decoded in the same call, and how much that is
-must not depend on where reading began."""
-_OUTPUT = 64 << 10
+_PIECE = 1 << 10
+"""Read at a time, up to multiples of it. A decoder that meets damage throws away what it decoded in the same call: that should be little,
+and must not depend on where reading began."""
+_OUTPUT = 64 << 20
+"""Decompressed at a time: more than a block, so that no byte of a block is handed out before its checksum was compared. Usually 900 kB."""
 _SCAN = 1 << 20
 _MOST_FAULTS = 1000
 """After so many damaged streams a part is given up: a file that is made of beginnings must not be decompressed from each of them."""
@@ -110,7 +111,9 @@ def _next_start(file: Counted, at: int, end: int | None) -> int | None:
 class _Reading:
     """One go over the file, from the beginning of a stream up to a fault or the end of the part."""
 
-    def __init__(self, file: Counted, name: str, start: int, end: int | None, limits: Limits, site: dict[str, object] | None = None) -> None:
+    def __init__(
+        self, file: Counted, name: str, start: int, end: int | None, limits: Limits, site: dict[str, object] | None = None
+    ) -> None:
         self.streams = _Streams(file, start, end)
         self.stream = Stream(name, Blocks(iter(self.streams)), end=end)
         self.stream.begun = self.streams.begun
