@@ -1,6 +1,6 @@
 """The way of a row, as a straight line.
 
-    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─dedup─▶ ─decontaminate─▶ ─allocate─▶ ─render─▶ splits
+    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─dedup─▶ ─decontaminate─▶ ─allocate─▶ ─render─▶ splits
 
 :func:`steps` is that line: each stage plans tasks from what the stages before it made, and a task whose fingerprint is known and
 whose files are what the manifest says is not run again. :func:`plan` walks the line without running anything; :func:`build` walks
@@ -23,13 +23,13 @@ from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
 from corpus.sources import get, registry, resolve
 from corpus.sources.base import Source
 from corpus.sources.found import scan
-from corpus.stages import allocate, clean, decontaminate, dedup, identify, parse, render
+from corpus.stages import allocate, clean, decontaminate, dedup, filter, identify, parse, render
 from corpus.stages.base import Context, UpstreamFile
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Partition, differences
 
-STAGES = (parse.NAME, identify.NAME, clean.NAME, dedup.NAME, decontaminate.NAME, allocate.NAME, render.NAME)
+STAGES = (parse.NAME, identify.NAME, clean.NAME, filter.NAME, dedup.NAME, decontaminate.NAME, allocate.NAME, render.NAME)
 
 Step = Generator[list[Task], Mapping[str, Partition], list[Partition]]
 
@@ -56,13 +56,16 @@ def steps(context: Context) -> Step:
     tasks = clean.plan(context, identify.apply(by_source, identified))
     cleaned = keep(tasks, (yield tasks))
 
-    tasks = dedup.plan(context, cleaned)
-    [deduped] = keep(tasks, (yield tasks))
+    tasks = filter.plan(context, cleaned)
+    ledgers = keep(tasks, (yield tasks))
 
-    tasks = decontaminate.plan(context, cleaned, deduped)
-    [decontaminated] = keep(tasks, (yield tasks))
+    tasks = dedup.plan(context, cleaned, ledgers)
+    ledgers += keep(tasks, (yield tasks))
 
-    tasks = allocate.plan(context, cleaned, deduped, decontaminated)
+    tasks = decontaminate.plan(context, cleaned, ledgers)
+    ledgers += keep(tasks, (yield tasks))
+
+    tasks = allocate.plan(context, cleaned, ledgers)
     [allocated] = keep(tasks, (yield tasks))
 
     tasks = render.plan(context, cleaned, allocated)
@@ -99,11 +102,17 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
             sources=used,
             priority={name: choices[name].priority for name in used},
             own={name: o for name, o in own.items() if name in used},
+            traits={name: choices[name].traits.over(s.traits) for name, s in used.items()},
             files=files,
             index=index,
         ),
         [f.path for f in found.unclaimed],
     )
+
+
+def _apart(data: Path, root: Path) -> None:
+    if data.resolve() == root.resolve():
+        raise DataError(f"{data} is the warehouse itself; name the folder of the upstream files with --data")
 
 
 def _choices(recipe: Recipe, known: Mapping[str, Source]) -> tuple[dict[str, SourceChoice], dict[str, dict[str, Any]]]:
@@ -178,20 +187,28 @@ class Plan:
 def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Plan:
     """Walks the pipeline without running anything."""
     warehouse = Warehouse(root)
+    _apart(data, root)
     ctx, unclaimed = context(recipe, data, warehouse.index)
     result = Plan(unclaimed=unclaimed)
     before = {(p.stage, p.key): p for p in warehouse.current(recipe.name)}
     line = steps(ctx)
     tasks = next(line)
     renumbered: set[str] = set()  # sources whose identities an earlier stage will decide
+    uncertain: set[str] = set()  # partitions that may have to be cleaned anew
     reassigned = False
     try:
         while True:
             done = {}
             for task in tasks:
                 known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
-                waits = {clean.NAME: task.key.partition("/")[0] in renumbered, render.NAME: reassigned}.get(task.stage, False)
-                unsure = waits and not (task.stage == clean.NAME and _parsed_anew(task, before))
+                waits = {
+                    clean.NAME: task.key.partition("/")[0] in renumbered,
+                    filter.NAME: task.key in uncertain,
+                    render.NAME: reassigned,
+                }
+                unsure = waits.get(task.stage, False) and not (task.stage == clean.NAME and _parsed_anew(task, before))
+                if unsure and task.stage == clean.NAME:
+                    uncertain.add(task.key)
                 if known is not None and not unsure:
                     result.unchanged[task.stage] += 1
                 else:
@@ -280,6 +297,7 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
     progress = progress or Progress()
     with writer_lock(root):
         warehouse = Warehouse(root)
+        _apart(data, root)
         ctx, unclaimed = context(recipe, data, warehouse.index)
         built: Counter[str] = Counter()
         unchanged: Counter[str] = Counter()

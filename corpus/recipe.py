@@ -7,15 +7,19 @@ A recipe is one YAML file. Everything in it has a default but `name` and `source
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pyarrow as pa
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from corpus.errors import RecipeError, nearest
 from corpus.schema import Kind
+from corpus.text.columns import MEASURES
+from corpus.text.settings import ALL_RULES, PERSONAL, Script, TextSettings, Traits
 
 _RESERVED = {"train", "test", "dev", "eval", "valid", "validation"}
 _TAKEN = {"main", "temp", "system", "corpus", "information_schema", "pg_catalog"}
@@ -60,6 +64,40 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
 
 
+def _as_kinds(value: Any) -> Any:
+    """Names of kinds as kinds."""
+    if not isinstance(value, list):
+        return value
+    known = [k.value for k in Kind]
+    for kind in value:
+        if kind not in known:
+            raise ValueError(f"there is no kind {kind!r}{nearest(str(kind), known)}; known are {', '.join(known)}")
+    return tuple(Kind(k) for k in value)
+
+
+class SourceTraits(_Model):
+    """What a source is known for; see `corpus.text.settings.Traits`. What is left out is as the source declares it."""
+
+    html: bool | None = None
+    escapes: bool | None = None
+    speakers: dict[str, Literal["system", "user", "assistant"]] | None = None
+    placeholders: tuple[str, ...] | None = None
+    page_marks: bool | None = None
+    cap: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("placeholders", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    def over(self, declared: Traits) -> Traits:
+        """`declared`, with what is said here in its place."""
+        said = self.model_dump(exclude_none=True)
+        if "speakers" in said:
+            said["speakers"] = tuple(said["speakers"].items())
+        return replace(declared, **said)
+
+
 class SourceChoice(_Model):
     """A source of the recipe: one of `corpus sources` by name, or a user's own files (`files` and `shape`).
 
@@ -71,6 +109,7 @@ class SourceChoice(_Model):
         fields: for a user's own source: canonical field name → name of the column in the files.
         license: for a user's own source: its terms.
         about: for a user's own source: what it is.
+        traits: what its texts are known for, over what the source declares.
     """
 
     name: str
@@ -80,6 +119,7 @@ class SourceChoice(_Model):
     fields: dict[str, str] = Field(default_factory=dict)
     license: str = "none stated"
     about: str = ""
+    traits: SourceTraits = SourceTraits()
 
     @field_validator("files", mode="before")
     @classmethod
@@ -106,26 +146,105 @@ class SourceChoice(_Model):
 
 
 class Clean(_Model):
-    """Cleaning: which rules, and the bounds of a row's length in characters (all its texts together)."""
+    """Cleaning: which rules, and how those with a choice decide.
 
-    rules: tuple[str, ...] = ("line_ends", "controls", "trim")
-    min_chars: Annotated[int, Field(ge=0)] = 1
-    max_chars: Annotated[int, Field(ge=1)] | None = None
+    Attributes:
+        rules: the rules that are on, all by default; they always apply in their own order.
+        without: rules that are off.
+        script: which script Chinese text is brought into: keep, simplified or traditional.
+        mask: kinds of personal data that are replaced by a mark.
+    """
 
-    @field_validator("rules", mode="before")
+    rules: tuple[str, ...] = ALL_RULES
+    without: tuple[str, ...] = ()
+    script: Script = "keep"
+    mask: tuple[str, ...] = ()
+
+    @field_validator("rules", "without", "mask", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
-    @field_validator("rules")
+    @field_validator("rules", "without")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        from corpus.text.rules import RULE_NAMES
-
         for rule in value:
-            if rule not in RULE_NAMES:
-                raise ValueError(f"there is no rule {rule!r}{nearest(rule, RULE_NAMES)}; known are {', '.join(RULE_NAMES)}")
+            if rule not in ALL_RULES:
+                raise ValueError(f"there is no rule {rule!r}{nearest(rule, ALL_RULES)}; known are {', '.join(ALL_RULES)}")
         return value
+
+    @field_validator("mask")
+    @classmethod
+    def _personal(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in value:
+            if kind not in PERSONAL:
+                raise ValueError(f"there is no kind {kind!r} of personal data{nearest(kind, PERSONAL)}; known are {', '.join(PERSONAL)}")
+        return value
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """Names of the rules that are on, in the order in which they apply."""
+        return tuple(r for r in ALL_RULES if r in self.rules and r not in self.without)
+
+    def settings(self, traits: Traits) -> TextSettings:
+        """What the rules may depend on, for a source of these traits."""
+        return TextSettings(traits, self.script, self.mask)
+
+
+class Limit(_Model):
+    """A limit of one measure. Of several limits of the same measure, the last one that covers a row decides.
+
+    Attributes:
+        measure: a column of the table measures.
+        min: rows below it are dropped; shares are from 0 to 1, yes is 1 and no is 0.
+        max: rows above it are dropped.
+        among: for language and script: rows with another value are dropped; a row without a value stays.
+        kinds: only for rows of these kinds.
+        sources: only for rows of these sources.
+    """
+
+    measure: str
+    min: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    max: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    among: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    sources: tuple[str, ...] = ()
+
+    @field_validator("among", "sources", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("min", "max", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _kinds(cls, value: Any) -> Any:
+        return _as_kinds(value)
+
+    @field_validator("measure")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        known = [name for name, _, _ in MEASURES]
+        if value not in known:
+            raise ValueError(f"there is no measure {value!r}{nearest(value, known)}; known are {', '.join(known)}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Limit:
+        words = pa.types.is_string(next(type for name, type, _ in MEASURES if name == self.measure))
+        if words and (self.min is not None or self.max is not None):
+            raise ValueError(f"measure {self.measure!r} has words for values: limit it with among")
+        if not words and self.among:
+            raise ValueError(f"measure {self.measure!r} is a number: limit it with min and max")
+        return self
+
+    def covers(self, source: str) -> bool:
+        """Whether rows of this source can be concerned."""
+        return not self.sources or source in self.sources
 
 
 class Dedup(_Model):
@@ -172,13 +291,7 @@ class SplitSpec(_Model):
     @field_validator("kinds", mode="before")
     @classmethod
     def _kinds(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value
-        known = [k.value for k in Kind]
-        for kind in value:
-            if kind not in known:
-                raise ValueError(f"there is no kind {kind!r}{nearest(str(kind), known)}; known are {', '.join(known)}")
-        return tuple(Kind(k) for k in value)
+        return _as_kinds(value)
 
 
 class RejectLimits(_Model):
@@ -204,6 +317,7 @@ class Recipe(_Model):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     sources: tuple[SourceChoice, ...]
     clean: Clean = Clean()
+    filter: tuple[Limit, ...] = (Limit(measure="chars", min=1.0),)
     dedup: Dedup = Dedup()
     decontaminate: Decontaminate = Decontaminate()
     template: str = "human-assistant"
@@ -218,6 +332,11 @@ class Recipe(_Model):
         if not isinstance(value, list) or not value:
             raise ValueError("expected a list of source names, or of objects with a name")
         return tuple({"name": v} if isinstance(v, str) else v for v in value)
+
+    @field_validator("filter", mode="before")
+    @classmethod
+    def _limits(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
 
     @field_validator("name")
     @classmethod
@@ -347,10 +466,17 @@ def _check_sources(where: str, root: yaml.Node | None, recipe: Recipe) -> None:
     for split, spec in recipe.splits.items():
         named = [("per_source", name, name) for name in spec.per_source] + [("sources", n, name) for n, name in enumerate(spec.sources)]
         for key, at, name in named:
-            if name not in chosen:
-                what = "the recipe does not take source" if name in known else "there is no source"
-                line = _line(root, ("splits", split, key, at))
-                raise RecipeError(f"{where}:{line}: splits.{split}.{key}: {what} {name!r}{nearest(name, sorted(chosen))}")
+            _check_chosen(where, root, ("splits", split, key, at), name, chosen, known)
+    for number, limit in enumerate(recipe.filter):
+        for at, name in enumerate(limit.sources):
+            _check_chosen(where, root, ("filter", number, "sources", at), name, chosen, known)
+
+
+def _check_chosen(where: str, root: yaml.Node | None, loc: tuple[Any, ...], name: str, chosen: set[str], known: set[str]) -> None:
+    if name not in chosen:
+        what = "the recipe does not take source" if name in known else "there is no source"
+        key = ".".join(map(str, loc[:-1]))
+        raise RecipeError(f"{where}:{_line(root, loc)}: {key}: {what} {name!r}{nearest(name, sorted(chosen))}")
 
 
 def load(path: Path) -> Recipe:
@@ -406,7 +532,9 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Recipe
     inner: dict[str, type[BaseModel]] = {"clean": Clean, "dedup": Dedup, "decontaminate": Decontaminate, "limits": RejectLimits}
     if loc and loc[0] == "sources":
-        model = SourceChoice
+        model = SourceTraits if "traits" in loc else SourceChoice
+    elif loc and loc[0] == "filter":
+        model = Limit
     elif loc and loc[0] == "splits":
         model = SplitSpec
     elif loc:

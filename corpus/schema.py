@@ -11,6 +11,8 @@ from enum import StrEnum
 
 import pyarrow as pa
 
+from corpus.text.columns import MEASURES
+
 
 class Kind(StrEnum):
     """What a row is, and so which splits can use it."""
@@ -121,15 +123,27 @@ REJECTS = Table(
 
 CLEAN = Table(
     "clean",
-    "Rows after the cleaning rules.",
+    "All rows after the cleaning rules; which of them go on is for the filter to say.",
     (
         *_identity(place=True),
         *_CONTENT,
         Column("row_key", pa.binary(16), "blake2b-128 of the folded whole row: equal keys are exact duplicates", False),
         Column("prompt_key", pa.binary(16), "blake2b-128 of the folded prompt: equal keys must not fall into different splits", False),
         Column("asks", pa.bool_(), "whether messages, without a final answer, end where the assistant is to speak", False),
-        Column("chars", pa.int32(), "characters of all texts of the row", False),
         Column("changed_by", pa.list_(pa.string()), "cleaning rules that changed the row, in their order", False),
+    ),
+)
+
+MEASURED = Table(
+    "measures",
+    "What was measured of every row after the cleaning rules, whether or not it was dropped later.",
+    (
+        Column("row_id", pa.string(), "the row", False),
+        Column("source", pa.string(), "its source", False),
+        Column("kind", pa.string(), "document, dialogue, preference or prompt", False),
+        Column("excluded", pa.string(), "reason for which the publisher's own marks exclude the row"),
+        Column("problem", pa.string(), "what no rule could mend: empty, no_answer, not_alternating …"),
+        *(Column(name, type, comment) for name, type, comment in MEASURES),
     ),
 )
 
@@ -142,6 +156,9 @@ DROPPED = Table(
         Column("stage", pa.string(), "the stage that dropped it", False),
         Column("reason", pa.string(), "one of the documented drop reasons", False),
         Column("detail", pa.string(), "what exactly was found"),
+        Column("rule", pa.string(), "for a row outside a limit: the measure and the side, as in chars.min"),
+        Column("value", pa.float64(), "the row's value of that measure"),
+        Column("bound", pa.float64(), "the limit that the recipe sets"),
         Column("kept_row_id", pa.string(), "for a duplicate or a leak: the row that was kept instead"),
         Column("jaccard", pa.float64(), "exact Jaccard similarity to that row"),
     ),
@@ -276,8 +293,8 @@ DROP_REASONS = {
     "tie": "a comparison whose two answers are equal or rated equal",
     "empty": "nothing is left after cleaning",
     "no_answer": "a dialogue without an answer",
-    "too_short": "below the recipe's lower bound of characters",
-    "too_long": "above the recipe's upper bound of characters",
+    "not_alternating": "a dialogue whose turns do not alternate and could not be mended",
+    "limit": "outside a limit of the recipe's filter; column rule says which",
     "exact_duplicate": "equal to a kept row after folding",
     "eval_leak": "its prompt is the prompt of an evaluation row",
     "over_cap": "the split has as many rows as the recipe asks for",

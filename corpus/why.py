@@ -17,12 +17,13 @@ import duckdb
 import pyarrow as pa
 
 from corpus.errors import WarehouseError
-from corpus.recipe import OWN_FIELDS, Clean
+from corpus.recipe import OWN_FIELDS
 from corpus.schema import ROWS
 from corpus.sources import resolve
 from corpus.sources.base import RAW_BOUND
 from corpus.sources.framing import BZIP2_XML, open_file, stream_of
-from corpus.text.rules import rules
+from corpus.stages.clean import NAME, rewrite
+from corpus.text.settings import TextSettings, Traits
 from corpus.warehouse.audit import open_catalog, said, use
 from corpus.warehouse.builds import Build, Warehouse
 
@@ -88,12 +89,8 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
         except duckdb.IOException as e:
             raise WarehouseError(f"{said(e, root)}") from e
     life.raw, life.raw_problem = _raw(warehouse, build, life.row, account)
-    life.changes = list(_changes(life.row, Clean.model_validate(_tuples(build.settings["clean"]))))
+    life.changes = list(_changes(build, life.row))
     return life
-
-
-def _tuples(settings: Any) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in dict(settings).items()}
 
 
 def _find(db: duckdb.DuckDBPyConnection, row_id: str) -> dict[str, Any]:
@@ -156,21 +153,33 @@ def _decode(data: bytes) -> str:
     )
 
 
-def _changes(row: dict[str, Any], settings: Clean) -> Iterator[tuple[str, str, str, str]]:
+def _changes(build: Build, row: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """What each rule changes in each text of a parsed row."""
-    import polars as pl
-
+    made = next((p for p in build.made if p.stage == NAME and p.key.partition("/")[0] == row["source"]), None)
+    if made is None:
+        return
+    told = made.parts["clean"]
+    traits = {k: tuple(map(tuple, v)) if k == "speakers" else tuple(v) if isinstance(v, list) else v for k, v in made.parts["traits"].items()}
+    settings = TextSettings(Traits(**traits), told["script"], tuple(told["mask"]))
     table = pa.Table.from_pylist([{c.name: row[c.name] for c in ROWS.columns}], schema=ROWS.schema)
-    places: dict[str, str] = {}
-    for name in ("messages", "chosen", "rejected"):
-        for number, message in enumerate(table[name].to_pylist()[0] or ()):
-            places[f"{name}[{number}] ({message['role']})"] = message["content"]
-    for name in ("title", "text"):
-        if row[name] is not None:
-            places[name] = row[name]
-    for name, rule in rules(settings.rules):
-        after = rule(pl.Series(list(places.values()), dtype=pl.String)).to_list()
-        for place, new in zip(list(places), after, strict=True):
-            if new != places[place]:
-                yield name, place, places[place], new
-                places[place] = new
+    for rule in told["rules"]:
+        content, masks = rewrite(table, (rule,), settings)
+        if not masks[rule].any():
+            continue
+        for name, column in content.items():
+            before, after = table[name][0].as_py(), column[0].as_py()
+            if before == after:
+                continue
+            if isinstance(before, list) and [m["role"] for m in before] == [m["role"] for m in after]:
+                for number, (old, new) in enumerate(zip(before, after, strict=True)):
+                    if old != new:
+                        yield rule, f"{name}[{number}] ({old['role']})", old["content"], new["content"]
+            elif isinstance(before, list):
+                yield rule, name, _spoken(before), _spoken(after)
+            else:
+                yield rule, name, before, after
+            table = table.set_column(table.schema.get_field_index(name), ROWS.schema.field(name), column)
+
+
+def _spoken(messages: list[dict[str, str]]) -> str:
+    return "\n".join(f"{m['role']}: {m['content']}" for m in messages)

@@ -31,7 +31,7 @@ RECIPE = """
 name: small
 seed: 7
 sources: ["*"]
-clean: {min_chars: 2}
+filter: [{measure: chars, min: 2}]
 splits:
   pretrain: {}
   tokenizer: {shared: true, kinds: [document, dialogue], rows: 30}

@@ -95,14 +95,14 @@ def test_build_says_what_it_did_and_then_that_nothing_has_changed(run: Any, plac
     assert json.loads(run("plan", *arguments, "--json").out)["changes"] == []
     assert "Nothing would be rebuilt" in run("plan", *arguments).out
     changed = tmp_path / "changed.yaml"
-    changed.write_text(RECIPE.replace("min_chars: 2", "min_chars: 2, max_chars: 500"), encoding="utf-8")
+    changed.write_text(RECIPE.replace("min: 2", "min: 2, max: 500"), encoding="utf-8")
     arguments = ("--recipe", changed, "--data", data, "--warehouse", "my wh")
     said = run("plan", *arguments)
-    assert "clean.max_chars None → 500" in said.out
+    assert "filter.chars.max is new" in said.out
     assert "(--all)" in said.out
     assert "(--all)" not in run("plan", *arguments, "--all").out
     planned = json.loads(run("plan", *arguments, "--json").out)
-    assert {c["stage"] for c in planned["changes"]} == {"clean", "dedup", "decontaminate", "allocate", "render"}
+    assert {c["stage"] for c in planned["changes"]} == {"filter", "dedup", "decontaminate", "allocate", "render"}
 
 
 def test_sql_audit_catalog_and_sources(run: Any, place: tuple[Path, Path, Path]) -> None:

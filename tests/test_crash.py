@@ -27,7 +27,7 @@ name: crash
 sources: ["*"]
 splits: {tokenizer: {shared: true, kinds: [document, dialogue]}, pretrain: {}, sft: {weight: 2, eval: 0.3}, ppo: {}, rm: {}}
 """
-CHANGED = RECIPE + "clean: {max_chars: 60}\n"
+CHANGED = RECIPE + "filter: [{measure: chars, max: 60}]\n"
 WHEN = (*STAGES, "the end")
 
 

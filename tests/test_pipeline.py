@@ -26,7 +26,8 @@ from tests.conftest import RECIPE, everything_below, hashes, instruction, json_l
 
 Build = Callable[..., pipeline.Outcome]
 HUB = "belle/train_0.5M_CN.json"
-AFTER_CLEAN = {"dedup", "decontaminate", "allocate"}
+AFTER_FILTER = {"dedup", "decontaminate", "allocate"}
+AFTER_CLEAN = {"filter", *AFTER_FILTER}
 
 
 @pytest.fixture
@@ -149,16 +150,18 @@ def splits(**changes: Any) -> dict[str, Any]:
 
 
 CHANGES: dict[str, tuple[dict[str, Any], set[str], str]] = {
-    "clean.max_chars": ({"clean": {"min_chars": 2, "max_chars": 500}}, {"clean", *AFTER_CLEAN}, "clean.max_chars None → 500"),
-    "clean.rules": ({"clean": {"min_chars": 2, "rules": ["trim"]}}, {"clean", *AFTER_CLEAN}, "clean.rules"),
-    "dedup.exact": ({"dedup": {"exact": False}}, AFTER_CLEAN, "dedup.exact True → False"),
-    "decontaminate.enabled": ({"decontaminate": {"enabled": False}}, AFTER_CLEAN - {"dedup"}, "decontaminate.enabled True → False"),
+    "filter.chars.max": ({"filter": [{"measure": "chars", "min": 2, "max": 500}]}, AFTER_CLEAN, "filter.chars.max is new"),
+    "filter.chars.min": ({"filter": [{"measure": "chars", "min": 3}]}, AFTER_CLEAN, "filter.chars.min 2.0 → 3.0"),
+    "clean.rules": ({"clean": {"rules": ["trim"]}}, {"clean", *AFTER_CLEAN}, "clean.rules"),
+    "clean.script": ({"clean": {"script": "simplified"}}, {"clean", *AFTER_CLEAN}, "clean.script keep → simplified"),
+    "dedup.exact": ({"dedup": {"exact": False}}, AFTER_FILTER, "dedup.exact True → False"),
+    "decontaminate.enabled": ({"decontaminate": {"enabled": False}}, AFTER_FILTER - {"dedup"}, "decontaminate.enabled True → False"),
     "seed": ({"seed": 8}, {"allocate"}, "seed 7 → 8"),
     "rows": ({"splits": splits(sft={"weight": 3, "eval": 0.2, "rows": 5})}, {"allocate"}, "splits.sft.rows None → 5"),
     "weight": ({"splits": splits(sft={"weight": 9, "eval": 0.2})}, {"allocate"}, "splits.sft.weight 3.0 → 9.0"),
     "eval": ({"splits": splits(sft={"weight": 3, "eval": 0.5})}, {"allocate"}, "splits.sft.eval 0.2 → 0.5"),
     "per_source": ({"splits": splits(pretrain={"per_source": {"c4": 3}})}, {"allocate"}, "splits.pretrain.per_source.c4 is new"),
-    "priority": ({"sources": ["*", {"name": "alpaca", "priority": 1}]}, AFTER_CLEAN, "priority.alpaca 100 → 1"),
+    "priority": ({"sources": ["*", {"name": "alpaca", "priority": 1}]}, AFTER_FILTER, "priority.alpaca 100 → 1"),
     "limits.record_mb": (
         {"limits": {"record_mb": 1}},
         {"parse", "identify", "clean", *AFTER_CLEAN},
@@ -182,7 +185,7 @@ def test_a_changed_value_rebuilds_what_depends_on_it_and_the_plan_has_said_so(co
 
 
 def test_a_change_that_changes_no_assignment_renders_nothing(copy: tuple[Path, Path]) -> None:
-    planned, made = plan_and_build(*copy, recipe_of(dedup={"exact": True}, decontaminate={"enabled": True}, clean={"min_chars": 2}))
+    planned, made = plan_and_build(*copy, recipe_of(dedup={"exact": True}, decontaminate={"enabled": True}, clean={"script": "keep"}))
     assert planned.changes == []
     assert made == set()
     # A cap beyond what there is: the assignment is made anew and is the same.
@@ -260,13 +263,13 @@ def flip(data: bytes, at: int) -> bytes:
 def test_a_damaged_file_of_any_layer_is_found_and_made_again(built: tuple[Path, Path], copy: tuple[Path, Path], damage: str) -> None:
     data, root = copy
     expected = hashes(built[1])
-    for layer in ("parsed", "rejects", "clean", "dropped/clean", "dedup", "dropped/decontaminate", "allocate", "splits"):
+    for layer in ("parsed", "rejects", "clean", "measures", "dropped/filter", "dedup", "dropped/decontaminate", "allocate", "splits"):
         DAMAGES[damage](root / min(name for name in expected if name.startswith(layer)))
     planned, made = plan_and_build(data, root)
     assert hashes(root) == expected
     assert all(c.why == "its file is missing or is not what the manifest says" and c.certain for c in planned.changes)
     assert stages(made) == {*pipeline.STAGES} - {"identify"}
-    assert len(made) <= 8, "nothing but what was damaged"
+    assert len(made) <= 9, "nothing but what was damaged"
 
 
 def test_a_damaged_file_is_found_when_its_times_say_nothing(built: tuple[Path, Path], copy: tuple[Path, Path]) -> None:
@@ -298,7 +301,7 @@ def test_a_damaged_manifest_costs_its_partitions(built: tuple[Path, Path], copy:
     _, made = plan_and_build(data, root)
     assert hashes(root) == hashes(built[1])
     partitions = sum(1 for _ in Manifests(root).all())
-    assert len(made) == {"torn": 7, "altered": 7, "deleted": partitions, "garbage": 0}[damage]
+    assert len(made) == {"torn": 8, "altered": 8, "deleted": partitions, "garbage": 0}[damage]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"x": 1, "parsed": {}}', b"\xff\xfe"])
@@ -330,7 +333,8 @@ def test_leftovers_are_swept_even_when_nothing_has_changed(copy: tuple[Path, Pat
     before = hashes(root)
     left = [
         root / f"splits/small/sft/train-x.parquet{TMP_MARK}99", root / f"manifests/x.jsonl{TMP_MARK}99", root / f"inputs.json{TMP_MARK}99",
-        root / f"corpus.duckdb{TMP_MARK}99", root / ".spill-abc/duckdb_temp.tmp", root / "parsed/nobody/orphan.parquet",
+        root / f"corpus.duckdb{TMP_MARK}99", root / ".spill-abc/duckdb_temp.tmp", root / "parsed/nobody/orphan.0123abcd.parquet",
+        root / "splits/small/sft/train-gone.parquet",
     ]  # fmt: skip
     for path in left:
         path.parent.mkdir(exist_ok=True)
@@ -339,6 +343,31 @@ def test_leftovers_are_swept_even_when_nothing_has_changed(copy: tuple[Path, Pat
     assert [p for p in left if p.exists()] == []
     assert hashes(root) == before
     assert not (root / "parsed/nobody").exists()
+
+
+def test_what_a_user_puts_into_the_warehouse_stays(copy: tuple[Path, Path]) -> None:
+    data, root = copy
+    own = [
+        root / "clean/thesis.txt", root / "clean/belle/notes.parquet", root / "splits/old/model.bin", root / "splits/small/sft/README.md",
+        root / "splits/small/extra.parquet", root / "mine/x.parquet",
+    ]  # fmt: skip
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"mine")
+    (data / "belle/train_0.5M_CN.json").unlink()  # something to sweep
+    make_build(data, root)
+    assert [p for p in own if p.read_bytes() != b"mine"] == []
+
+
+def test_a_build_does_not_read_what_a_build_wrote(tmp_path: Path, data: Path) -> None:
+    inside = tmp_path / "inside"
+    shutil.copytree(data, inside)
+    rows = make_build(inside, inside / "wh").build.figures["totals"]
+    again = make_build(inside, inside / "wh")
+    assert (again.changed, again.unclaimed) == (False, [])
+    assert make_build(inside, tmp_path / "other").build.figures["totals"] == rows
+    with pytest.raises(DataError, match="is the warehouse itself"):
+        make_build(inside, inside)
 
 
 def test_a_moved_data_folder_is_remembered(copy: tuple[Path, Path], tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_leak_and_a_row_without_an_answer(built: tuple[Path, Path]) -> None:
     assert leak.kept_instead["source"] == "belle-benchmark"
     silent = life(built, "reason = 'no_answer'")
     assert silent.dropped
-    assert (silent.dropped["stage"], silent.kept_instead, silent.cluster, silent.splits) == ("clean", None, [], [])
+    assert (silent.dropped["stage"], silent.kept_instead, silent.cluster, silent.splits) == ("filter", None, [], [])
 
 
 @pytest.mark.parametrize("source", ["alpaca", "awesome-chatgpt-prompts", "belle-0.5m", "belle-benchmark", "c4", "hh-rlhf"])

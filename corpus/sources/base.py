@@ -21,6 +21,7 @@ import orjson
 import pyarrow as pa
 
 from corpus.schema import MESSAGES, Kind
+from corpus.text.settings import Traits
 
 Message = tuple[str, str]
 """(role, content); role is one of `schema.ROLES`."""
@@ -152,6 +153,7 @@ class Source:
         hub: where `corpus fetch` gets it; None when it is not on a hub.
         obtain: for a person: how to get the files, when `hub` is None.
         version: raise it when parse or format changes what comes out.
+        traits: what its texts are known for; cleaning rules go by it.
     """
 
     name: str
@@ -167,6 +169,7 @@ class Source:
     hub: Hub | None = None
     obtain: str = ""
     version: int = 1
+    traits: Traits = Traits()
 
     def match(self, path: str) -> Files | None:
         """The most specific pattern of this source that matches a relative path, or None."""

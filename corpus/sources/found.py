@@ -21,6 +21,8 @@ from corpus.sources.base import Files, Source
 
 _NOT_DATA = re.compile(r"\.|readme|licen[cs]e|sha256sums$|.*\.md$", re.IGNORECASE)
 _WILD = re.compile(r"[*?\[]")
+_WAREHOUSE = {".lock", "manifests"}
+"""What every warehouse has. One that lies below the data folder is passed over: a build must not read what it writes."""
 
 
 def is_data(path: str) -> bool:
@@ -165,7 +167,7 @@ class _Pattern:
 def scan(data: Path, registry: Mapping[str, Source]) -> Scan:
     """Walks a data folder.
 
-    Hidden files and folders are passed over, and so are notes beside the data (see `is_data`). A link is followed unless it leads
+    Hidden files and folders are passed over, and so are notes beside the data (see `is_data`) and warehouses. A link is followed unless it leads
     out of the folder.
 
     Args:
@@ -247,6 +249,8 @@ def _walk(data: Path) -> Iterator[_Entry]:
             if not prefix:
                 raise DataError(f"data folder {data}: {e.strerror}; it must be readable") from e
             yield _Entry(prefix.rstrip("/"), folder=True, reason="unreadable", problem=f"the folder cannot be read: {e.strerror}")
+            continue
+        if prefix and _WAREHOUSE <= {e.name for e in entries}:
             continue
         below: list[tuple[str, str]] = []
         for entry in entries:

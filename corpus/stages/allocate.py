@@ -17,21 +17,21 @@ import pyarrow as pa
 from corpus.executors.task import Report, Task
 from corpus.recipe import FORM_KINDS, SPLIT_FORMS, Recipe
 from corpus.schema import ALLOCATION, ASSIGNED, DROPPED
-from corpus.stages import sql
+from corpus.stages import clean, sql
 from corpus.stages.base import Context, parts
 from corpus.stages.dedup import save
 from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import FileEntry, Partition
 
 NAME = "allocate"
-VERSION = 1
+VERSION = 2
 
 
-def plan(context: Context, cleaned: list[Partition], deduped: Partition, decontaminated: Partition) -> list[Task]:
-    """One task for the whole recipe."""
+def plan(context: Context, cleaned: list[Partition], ledgers: list[Partition]) -> list[Task]:
+    """One task for the whole recipe. `ledgers`: what the stages before dropped."""
     recipe = context.recipe
     splits = {name: spec.model_dump(mode="json") for name, spec in recipe.splits.items()}
-    inputs = [*cleaned, deduped, decontaminated]
+    inputs = [*cleaned, *ledgers]
     return [
         Task(
             stage=NAME,
@@ -51,23 +51,23 @@ def plan(context: Context, cleaned: list[Partition], deduped: Partition, deconta
 
 def run(task: Task, root: Path, report: Report) -> Partition:
     """Assigns all rows."""
-    *cleaned, deduped, decontaminated = task.inputs
+    cleaned = [p for p in task.inputs if p.stage == clean.NAME]
     recipe: Recipe = task.spec["recipe"]
     folder = task.spec["folder"]
-    clean = [(p.key, p.one("clean")) for p in cleaned]
-    dropped = sql.read(root, [*deduped.of("dropped"), *decontaminated.of("dropped")])
+    files_of = [(p.key, p.one("clean")) for p in cleaned]
+    dropped = sql.ledger(root, task.inputs)
     with sql.session(root) as db:
         _parameters(db, recipe, task.spec["sources"])
         db.execute("CREATE TABLE parts(path VARCHAR, number INTEGER)")
-        if clean:
-            db.executemany("INSERT INTO parts VALUES (?, ?)", [[str(root / e.path), n] for n, (_, e) in enumerate(clean)])
-        rows = sql.read(root, [e for _, e in clean]).replace("])", "], filename = true)") if clean else _NO_ROWS
+        if files_of:
+            db.executemany("INSERT INTO parts VALUES (?, ?)", [[str(root / e.path), n] for n, (_, e) in enumerate(files_of)])
+        rows = sql.read(root, [e for _, e in files_of]).replace("])", "], filename = true)") if files_of else _NO_ROWS
         statements = sql.text("corpus.stages", "allocate.sql").format(clean=rows, dropped=dropped)
         for statement in db.extract_statements(statements):
             needs = "$seed" in statement.query
             db.execute(statement.query, {"seed": str(recipe.seed)} if needs else None)
-        report(task.size, sum(e.rows for _, e in clean))
-        files: list[FileEntry] = _assigned(db, root, folder, task.fingerprint[:8], [key for key, _ in clean])
+        report(task.size, sum(e.rows for _, e in files_of))
+        files: list[FileEntry] = _assigned(db, root, folder, task.fingerprint[:8], [key for key, _ in files_of])
         package = "corpus.stages"
         files.append(
             save(

@@ -8,6 +8,9 @@ SELECT
         ELSE 'not_asked'
     END AS reason,
     coalesce(CASE WHEN o.exclusive OR c.row_id IS NULL THEN o.splits END, c.splits, a.kind || CASE WHEN a.upstream = 'train' THEN '' ELSE ', marked ' || a.upstream END) AS detail,
+    NULL::VARCHAR AS rule,
+    NULL::DOUBLE AS value,
+    NULL::DOUBLE AS bound,
     NULL::VARCHAR AS kept_row_id,
     NULL::DOUBLE AS jaccard
 FROM alive AS a

@@ -13,6 +13,7 @@ from typing import Any
 from corpus.recipe import Recipe
 from corpus.schema import Table
 from corpus.sources.base import Source
+from corpus.text.settings import Traits
 from corpus.warehouse.inputs import InputIndex
 
 
@@ -33,12 +34,13 @@ class UpstreamFile:
 @dataclass(frozen=True, slots=True)
 class Context:
     """What stages plan from. `priority` and `sources` cover exactly the sources of the recipe that have files;
-    `own` declares those that are a user's own (see `corpus.sources.resolve`)."""
+    `own` declares those that are a user's own (see `corpus.sources.resolve`); `traits` is what is known of their texts."""
 
     recipe: Recipe
     sources: Mapping[str, Source]
     priority: Mapping[str, int]
     own: Mapping[str, Mapping[str, Any]]
+    traits: Mapping[str, Traits]
     files: tuple[UpstreamFile, ...]
     index: InputIndex
 

@@ -1,13 +1,15 @@
-"""clean: `parsed` → `clean` and the first entries of the ledger.
+"""clean: `parsed` → `clean` and `measures`, row for row.
 
-Applies the recipe's text rules to every text of a row, drops what the publisher's own marks exclude and what has nothing left to
-teach, and computes the keys by which later stages find equal rows and equal prompts.
+Applies the recipe's text rules to every text of a row and its turn rules to every conversation, computes the keys by which later stages
+find equal rows and equal prompts, and measures what the filter decides by. It drops nothing.
 """
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,31 +21,43 @@ import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
 from corpus.recipe import Clean
-from corpus.schema import CLEAN, DROPPED, MESSAGES
+from corpus.schema import CLEAN, MEASURED, MESSAGES
 from corpus.stages.base import Context, parts
-from corpus.text.rules import fold, rules
+from corpus.text.settings import TextSettings, Traits
 from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import FileEntry, Partition
 
 NAME = "clean"
-VERSION = 1
+VERSION = 2
+
+_LIBRARIES = ("pyarrow", "polars", "numpy", "OpenCC")
+_CONVERSATIONS = ("messages", "chosen", "rejected")
+_TEXTS = ("title", "text")
+_AS_PARSED = ("row_id", "source", "subset", "license", "file", "record", "kind", "upstream_split", "meta")
 
 
 def plan(context: Context, inputs: list[tuple[Partition, FileEntry, str]]) -> list[Task]:
     """One task per partition that the identify stage hands on."""
-    settings = context.recipe.clean.model_dump(mode="json")
-    return [
-        Task(
-            stage=NAME,
-            key=partition.key,
-            parts=parts(NAME, VERSION, writes=(CLEAN, DROPPED), inputs={partition.key: digest}, libs=("pyarrow", "polars"), clean=settings),
-            run=run,
-            inputs=(partition,),
-            spec={"rows": entry, "clean": context.recipe.clean},
-            size=entry.bytes,
-        )
-        for partition, entry, digest in inputs
-    ]
+    settings = context.recipe.clean
+    told = {**settings.model_dump(mode="json", exclude={"rules", "without"}), "rules": list(settings.active)}
+    tasks = []
+    for partition, entry, digest in inputs:
+        traits = context.traits[partition.key.partition("/")[0]]
+        tasks.append(
+            Task(
+                stage=NAME,
+                key=partition.key,
+                parts=parts(
+                    NAME, VERSION, writes=(CLEAN, MEASURED), inputs={partition.key: digest}, libs=_LIBRARIES,
+                    unicode=unicodedata.unidata_version, clean=told, traits=json.loads(json.dumps(asdict(traits))),  # as the manifest will have it
+                ),
+                run=run,
+                inputs=(partition,),
+                spec={"rows": entry, "clean": settings, "traits": traits},
+                size=entry.bytes,
+            )
+        )  # fmt: skip
+    return tasks
 
 
 def run(task: Task, root: Path, report: Report) -> Partition:
@@ -51,26 +65,22 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     entry: FileEntry = task.spec["rows"]
     settings: Clean = task.spec["clean"]
     stem = f"{task.key}.{task.fingerprint[:8]}.parquet"
-    changed: dict[str, int] = dict.fromkeys(settings.rules, 0)
-    dropped: list[pa.Table] = []
-    with PartitionWriter(root, f"clean/{stem}", CLEAN.schema, "clean") as writer:
+    changed: dict[str, int] = dict.fromkeys(settings.active, 0)
+    with (
+        PartitionWriter(root, f"clean/{stem}", CLEAN.schema, "clean") as rows,
+        PartitionWriter(root, f"measures/{stem}", MEASURED.schema, "measures") as measures,
+    ):
         file = pq.ParquetFile(root / entry.path)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
             for piece in slices(table):
-                cleaned = clean(piece, settings)
-                writer.write(cleaned.kept)
-                if cleaned.dropped.num_rows:
-                    dropped.append(cleaned.dropped)
+                cleaned = clean(piece, settings, task.spec["traits"])
+                rows.write(cleaned.rows)
+                measures.write(cleaned.measures)
                 for rule, n in cleaned.changed.items():
                     changed[rule] += n
             report(entry.bytes // max(1, file.num_row_groups), table.num_rows)
-    files = [writer.committed]
-    if dropped:
-        with PartitionWriter(root, f"dropped/clean/{stem}", DROPPED.schema, "dropped") as ledger:
-            ledger.write(pa.concat_tables(dropped).combine_chunks())
-        files.append(ledger.committed)
-    return task.done(files, changed=changed)
+    return task.done([rows.committed, measures.committed], changed=changed)
 
 
 _SLICE_BYTES = 8 << 20
@@ -86,163 +96,139 @@ def slices(table: pa.Table) -> Iterator[pa.Table]:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What became of some rows: kept (schema CLEAN), dropped (schema DROPPED), and per rule the number of rows it changed."""
+    """Rows after the rules (schema CLEAN), what was measured of them (schema MEASURED), and per rule the number of rows it changed."""
 
-    kept: pa.Table
-    dropped: pa.Table
+    rows: pa.Table
+    measures: pa.Table
     changed: dict[str, int]
 
 
-def clean(table: pa.Table, settings: Clean) -> Cleaned:
-    """Cleans rows of schema ROWS."""
+def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
+    """Cleans rows of schema ROWS from a source of these traits."""
+    from corpus.text.conversations import problems
+    from corpus.text.measures import measure
+
     n = table.num_rows
-    texts = _Texts(table)
-    masks = {}
-    for name, rule in rules(settings.rules):
-        masks[name] = texts.apply(rule)
-    chars = texts.chars()
-    reasons, details = _reasons(table, texts, chars, settings)
-    keep = pc.is_null(pa.array(reasons, pa.string()))
+    text_settings = settings.settings(traits)
+    content, masks = rewrite(table, settings.active, text_settings)
+    flat = {name: _Flat.of(content[name]) for name in _CONVERSATIONS}
     columns = {
-        **{
-            name: _whole(table[name])
-            for name in ("row_id", "source", "subset", "license", "file", "record", "kind", "upstream_split", "meta")
-        },
-        **texts.columns(),
-        **_keys(table, texts),
-        "asks": pa.array(texts.asks()),
-        "chars": pa.array(chars.astype(np.int32)),
+        **{name: _whole(table[name]) for name in _AS_PARSED},
+        **content,
+        **_keys(table["kind"], content, flat),
+        "asks": pa.array(_asks(flat["messages"], n)),
         "changed_by": _changed_by(masks, n),
     }
-    kept = pa.table([columns[c.name] for c in CLEAN.columns], schema=CLEAN.schema).filter(keep)
-    nothing = pa.nulls(n, pa.string())
-    ledger = pa.table(
-        [
-            columns["row_id"], columns["source"], pa.repeat(NAME, n), pa.array(reasons, pa.string()), pa.array(details, pa.string()),
-            nothing, pa.nulls(n, pa.float64()),
-        ],
-        names=DROPPED.schema.names,
-    ).filter(pc.invert(keep)).cast(DROPPED.schema)  # fmt: skip
-    return Cleaned(kept, ledger, {name: int(mask.sum()) for name, mask in masks.items()})
+    rows = pa.table([columns[c.name] for c in CLEAN.columns], schema=CLEAN.schema)
+    columns |= {"excluded": _whole(table["skip"]), "problem": problems(rows), **measure(rows, text_settings)}
+    measures = pa.table([columns[c.name] for c in MEASURED.columns], schema=MEASURED.schema)
+    return Cleaned(rows, measures, {name: int(mask.sum()) for name, mask in masks.items()})
 
 
-class _Texts:
-    """All texts of some rows as flat columns, one per place where a row can hold text, each with the row of every element."""
+def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) -> tuple[dict[str, pa.Array], dict[str, np.ndarray]]:
+    """Takes all texts of rows through rules.
 
-    def __init__(self, table: pa.Table) -> None:
-        self._rows = table.num_rows
-        self._lists = {name: _whole(table[name]) for name in ("messages", "chosen", "rejected")}
-        self.flat: dict[str, pl.Series] = {}
-        self.roles: dict[str, pl.Series] = {}
-        self.row_of: dict[str, np.ndarray] = {}
-        for name, column in self._lists.items():
-            elements = column.flatten()
-            self.flat[name] = pl.Series(elements.field("content"), dtype=pl.String)
-            self.roles[name] = pl.Series(elements.field("role"), dtype=pl.String)
-            lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
-            self.row_of[name] = np.repeat(np.arange(self._rows), lengths)
-        for name in ("title", "text"):
-            self.flat[name] = pl.Series(_whole(table[name]), dtype=pl.String)
-            self.row_of[name] = np.arange(self._rows)
+    Args:
+        table: with the columns of content of schema ROWS.
+        active: names of the rules.
+        settings: for all of them.
 
-    def apply(self, rule) -> np.ndarray:  # type: ignore[no-untyped-def]
-        """Applies a rule everywhere; returns for each row whether it changed anything in it."""
-        mask = np.zeros(self._rows, dtype=bool)
-        for name, before in self.flat.items():
-            if before.null_count() == len(before):
-                continue
-            after = rule(before)
-            changed = (before != after).fill_null(False).to_numpy()
-            mask[self.row_of[name][changed]] = True
-            self.flat[name] = after
-        return mask
+    Returns:
+        The columns of content after the rules, and for each rule which rows it changed (bool[rows]).
+    """
+    from corpus.text import rules as text_rules
+    from corpus.text.conversations import mend
+    from corpus.text.turns import TURN_RULES
 
-    def chars(self) -> np.ndarray:
-        """Characters per row, over all its texts."""
-        total = np.zeros(self._rows, dtype=np.int64)
-        for name, texts in self.flat.items():
-            np.add.at(total, self.row_of[name], texts.str.len_chars().fill_null(0).to_numpy())
-        return total
-
-    def asks(self) -> np.ndarray:
-        """For each row, whether its messages, without a final answer, end with a user's turn."""
-        users = (self.roles["messages"] == "user").to_numpy()
-        answers = (self.roles["messages"] == "assistant").to_numpy()
-        rows = self.row_of["messages"]
-        lengths = np.bincount(rows, minlength=self._rows)
-        last = np.cumsum(lengths) - 1
-        out = np.zeros(self._rows, dtype=bool)
-        some = lengths > 0
-        out[some] = users[last[some]]
-        pairs = lengths > 1
-        out[pairs] |= answers[last[pairs]] & users[last[pairs] - 1]
-        return out
-
-    def columns(self) -> dict[str, pa.Array]:
-        """The texts as columns of schema CLEAN."""
-        out: dict[str, pa.Array] = {name: _strings(self.flat[name]) for name in ("title", "text")}
-        for name, column in self._lists.items():
-            struct = pa.StructArray.from_arrays([_strings(self.roles[name]), _strings(self.flat[name])], fields=list(MESSAGES.value_type))
-            lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
-            offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-            mask = pc.is_null(column) if column.null_count else None
-            out[name] = pa.ListArray.from_arrays(offsets, struct, type=MESSAGES, mask=mask)
-        return out
-
-
-def _reasons(table: pa.Table, texts: _Texts, chars: np.ndarray, settings: Clean) -> tuple[list[str | None], list[str | None]]:
-    """Why each row is dropped, or None; the first reason counts."""
     n = table.num_rows
-    kinds = np.array(table["kind"].to_pylist(), dtype=object)
-    blank = {name: (texts.flat[name].str.strip_chars() == "").fill_null(True).to_numpy() for name in texts.flat}
-    spoken = {name: np.bincount(texts.row_of[name], weights=~blank[name], minlength=n) > 0 for name in ("messages", "chosen", "rejected")}
-    last_is_answer = np.zeros(n, dtype=bool)
-    rows = texts.row_of["messages"]
-    if len(rows):
-        ends = np.flatnonzero(np.append(rows[1:] != rows[:-1], True))
-        answers = (texts.roles["messages"] == "assistant").to_numpy()
-        last_is_answer[rows[ends]] = (answers & ~blank["messages"])[ends]
-    reasons: list[str | None] = table["skip"].to_pylist()
-    details: list[str | None] = [None if r is None else "marked by the publisher" for r in reasons]
-
-    def drop(mask: np.ndarray, reason: str, detail: str | None = None) -> None:
-        for at in np.flatnonzero(mask):
-            if reasons[at] is None:
-                reasons[at] = reason
-                details[at] = detail or f"{chars[at]} characters"
-
-    drop((kinds == "document") & blank["text"], "empty", "the text")
-    drop((kinds != "document") & (kinds != "preference") & ~spoken["messages"], "empty", "every turn")
-    drop((kinds == "dialogue") & ~last_is_answer, "no_answer", "the last turn is not an answer with text")
-    drop((kinds == "preference") & ~spoken["chosen"], "empty", "the chosen answer")
-    drop((kinds == "preference") & ~spoken["rejected"], "empty", "the rejected answer")
-    drop(chars < settings.min_chars, "too_short")
-    if settings.max_chars is not None:
-        drop(chars > settings.max_chars, "too_long")
-    return reasons, details
+    masks = {name: np.zeros(n, dtype=bool) for name in active}
+    lists = {name: _whole(table[name]) for name in _CONVERSATIONS}
+    flat = {name: _Flat.of(column) for name, column in lists.items()}
+    pieces = [*(flat[name].contents for name in _CONVERSATIONS), *(pl.Series(_whole(table[name]), dtype=pl.String) for name in _TEXTS)]
+    row_of = np.concatenate([*(flat[name].rows for name in _CONVERSATIONS), *(np.arange(n) for _ in _TEXTS)])
+    texts, changes = text_rules.clean(pl.concat(pieces), [r for r in text_rules.RULES if r.name in masks], settings)
+    for name, at in changes.items():
+        masks[name][row_of[at]] = True
+    ends = np.cumsum([len(piece) for piece in pieces]).tolist()
+    after = [texts.slice(end - len(piece), len(piece)) for piece, end in zip(pieces, ends, strict=True)]
+    content: dict[str, pa.Array] = {name: _strings(after[3 + i]) for i, name in enumerate(_TEXTS)}
+    turn_rules = [r for r in TURN_RULES if r.name in masks]
+    for name, contents in zip(_CONVERSATIONS, after, strict=False):
+        column = _listed(lists[name], flat[name].roles, contents)
+        column, mended = mend(column, _whole(table["kind"]), [r for r in turn_rules if name == "messages" or r.continuations], settings)
+        for rule, at in mended.items():
+            masks[rule][at] = True
+        content[name] = column
+    return content, masks
 
 
-def _keys(table: pa.Table, texts: _Texts) -> dict[str, pa.Array]:
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    """Conversations as flat columns: the row, role and content of every turn."""
+
+    rows: np.ndarray
+    roles: pl.Series
+    contents: pl.Series
+
+    @classmethod
+    def of(cls, column: pa.ListArray) -> _Flat:
+        turns = column.flatten()
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+        return cls(
+            np.repeat(np.arange(len(column)), lengths),
+            pl.Series(turns.field("role"), dtype=pl.String),
+            pl.Series(turns.field("content"), dtype=pl.String),
+        )
+
+    def counts(self, n: int) -> np.ndarray:
+        """Turns of every row."""
+        return np.bincount(self.rows, minlength=n)
+
+
+def _listed(like: pa.ListArray, roles: pl.Series, contents: pl.Series) -> pa.ListArray:
+    """Flat turns as lists of the lengths that `like` has."""
+    struct = pa.StructArray.from_arrays([_strings(roles), _strings(contents)], fields=list(MESSAGES.value_type))
+    lengths = pc.fill_null(pc.list_value_length(like), 0).to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, struct, type=MESSAGES, mask=pc.is_null(like) if like.null_count else None)
+
+
+def _asks(turns: _Flat, n: int) -> np.ndarray:
+    """For each row, whether its messages, without a final answer, end with a user's turn."""
+    users = (turns.roles == "user").to_numpy()
+    answers = (turns.roles == "assistant").to_numpy()
+    lengths = turns.counts(n)
+    last = np.cumsum(lengths) - 1
+    out = np.zeros(n, dtype=bool)
+    some = lengths > 0
+    out[some] = users[last[some]]
+    pairs = lengths > 1
+    out[pairs] |= answers[last[pairs]] & users[last[pairs] - 1]
+    return out
+
+
+def _keys(kinds: pa.ChunkedArray, content: Mapping[str, pa.Array], flat: Mapping[str, _Flat]) -> dict[str, pa.Array]:
     """row_key and prompt_key of every row: hashes of folded texts, with kinds, roles and boundaries."""
-    n = table.num_rows
-    folded = {name: fold(series) for name, series in texts.flat.items()}
-    marked = {name: texts.roles[name].str.slice(0, 1) + "\x1f" + folded[name] + "\x1e" for name in ("messages", "chosen", "rejected")}
-    final = np.zeros(len(marked["messages"]), dtype=bool)
-    rows = texts.row_of["messages"]
-    if len(rows):
-        final = np.append(rows[1:] != rows[:-1], True) & (texts.roles["messages"] == "assistant").to_numpy()
+    from corpus.text.rules import fold
+
+    n = len(kinds)
+    marked = {name: turns.roles.str.slice(0, 1) + "\x1f" + fold(turns.contents) + "\x1e" for name, turns in flat.items()}
+    turns = flat["messages"]
+    final = np.zeros(len(turns.rows), dtype=bool)
+    if len(final):
+        final = np.append(turns.rows[1:] != turns.rows[:-1], True) & (turns.roles == "assistant").to_numpy()
     before_last = marked["messages"].to_frame("m").select(pl.when(pl.Series(~final)).then(pl.col("m")).otherwise(pl.lit(""))).to_series()
 
     def joined(name: str, pieces: pl.Series) -> pl.Series:
-        counts = np.bincount(texts.row_of[name], minlength=n)
-        offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
+        offsets = pa.array(np.concatenate([[0], np.cumsum(flat[name].counts(n))]).astype(np.int32))
         return pl.Series(pc.binary_join(pa.ListArray.from_arrays(offsets, _strings(pieces)), ""), dtype=pl.String)
 
-    document = folded["title"].fill_null("") + "\x1d" + folded["text"].fill_null("")
-    kinds = pl.Series(_whole(table["kind"]), dtype=pl.String)
-    prompt = pl.select(pl.when(kinds == "document").then(document).otherwise(joined("messages", before_last))).to_series()
+    title, text = (fold(pl.Series(content[name], dtype=pl.String)).fill_null("") for name in _TEXTS)
+    document = title + "\x1d" + text
+    kind = pl.Series(_whole(kinds), dtype=pl.String)
+    prompt = pl.select(pl.when(kind == "document").then(document).otherwise(joined("messages", before_last))).to_series()
     whole = (
-        kinds + "\x1c" + joined("messages", marked["messages"]) + "\x1d" + joined("chosen", marked["chosen"]) + "\x1d"
+        kind + "\x1c" + joined("messages", marked["messages"]) + "\x1d" + joined("chosen", marked["chosen"]) + "\x1d"
         + joined("rejected", marked["rejected"]) + "\x1d" + document
     )  # fmt: skip
     return {"row_key": _hashes(whole), "prompt_key": _hashes(prompt)}

@@ -16,11 +16,11 @@ from corpus.stages.dedup import save
 from corpus.warehouse.manifest import Partition
 
 NAME = "decontaminate"
-VERSION = 1
+VERSION = 2
 
 
-def plan(context: Context, cleaned: list[Partition], deduped: Partition) -> list[Task]:
-    """One task for the whole recipe."""
+def plan(context: Context, cleaned: list[Partition], ledgers: list[Partition]) -> list[Task]:
+    """One task for the whole recipe. `ledgers`: what the stages before dropped."""
     return [
         Task(
             stage=NAME,
@@ -29,12 +29,12 @@ def plan(context: Context, cleaned: list[Partition], deduped: Partition) -> list
                 NAME,
                 VERSION,
                 writes=(DROPPED,),
-                inputs={p.key: p.fingerprint for p in [*cleaned, deduped]},
+                inputs={f"{p.stage}:{p.key}": p.fingerprint for p in [*cleaned, *ledgers]},
                 libs=("pyarrow", "duckdb"),
                 decontaminate=context.recipe.decontaminate.model_dump(mode="json"),
             ),
             run=run,
-            inputs=(*cleaned, deduped),
+            inputs=(*cleaned, *ledgers),
             spec={"enabled": context.recipe.decontaminate.enabled, "folder": context.folder},
             size=sum(f.bytes for p in cleaned for f in p.of("clean")),
         )
@@ -43,15 +43,13 @@ def plan(context: Context, cleaned: list[Partition], deduped: Partition) -> list
 
 def run(task: Task, root: Path, report: Report) -> Partition:
     """Finds the training rows that share a prompt with an evaluation row."""
-    *cleaned, deduped = task.inputs
-    clean = [f for p in cleaned for f in p.of("clean")]
+    clean = [f for p in task.inputs for f in p.of("clean")]
+    ledger = sql.ledger(root, task.inputs)
     with sql.session(root) as db:
         if task.spec["enabled"] and clean:
-            query = sql.text("corpus.stages", "decontaminate.sql").format(
-                clean=sql.read(root, clean), dropped=sql.read(root, deduped.of("dropped"))
-            )
+            query = sql.text("corpus.stages", "decontaminate.sql").format(clean=sql.read(root, clean), dropped=ledger)
         else:
-            query = f"SELECT * FROM {sql.read(root, deduped.of('dropped'))} WHERE false"
+            query = f"SELECT * FROM {ledger} WHERE false"
         report(task.size, sum(f.rows for f in clean))
         return task.done(
             [save(db, query, root, f"dropped/{NAME}/{task.spec['folder']}.{task.fingerprint[:8]}.parquet", DROPPED, "dropped")]

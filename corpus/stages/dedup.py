@@ -1,6 +1,6 @@
 """dedup: which clean rows say the same, and which of them is kept.
 
-Looks at the narrow columns of all clean partitions at once (in DuckDB, spilling to disk) and writes the ledger of what was
+Looks at the narrow columns of all clean partitions, without the rows that were filtered out, at once (in DuckDB, spilling to disk) and writes the ledger of what was
 dropped, the clusters and the compared pairs. Exact duplicates only: rows whose folded texts are equal, across all sources of the
 recipe.
 """
@@ -20,12 +20,12 @@ from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import FileEntry, Partition
 
 NAME = "dedup"
-VERSION = 1
+VERSION = 2
 _ROWS_AT_ONCE = 100_000
 
 
-def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
-    """One task for the whole recipe."""
+def plan(context: Context, cleaned: list[Partition], ledgers: list[Partition]) -> list[Task]:
+    """One task for the whole recipe. `ledgers`: what the stages before dropped."""
     return [
         Task(
             stage=NAME,
@@ -34,13 +34,13 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
                 NAME,
                 VERSION,
                 writes=(DROPPED, CLUSTERS, PAIRS),
-                inputs={p.key: p.fingerprint for p in cleaned},
+                inputs={f"{p.stage}:{p.key}": p.fingerprint for p in [*cleaned, *ledgers]},
                 libs=("pyarrow", "duckdb"),
                 dedup=context.recipe.dedup.model_dump(mode="json"),
                 priority=dict(context.priority),
             ),
             run=run,
-            inputs=tuple(cleaned),
+            inputs=(*cleaned, *ledgers),
             spec={"exact": context.recipe.dedup.exact, "priority": dict(context.priority), "folder": context.folder},
             size=sum(f.bytes for p in cleaned for f in p.of("clean")),
         )
@@ -51,17 +51,23 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     """Finds the duplicates of the recipe."""
     folder = task.spec["folder"]
     clean = [f for p in task.inputs for f in p.of("clean")]
+    measures = [f for p in task.inputs for f in p.of("measures")]
     with sql.session(root) as db:
         if task.spec["exact"] and clean:
             db.execute("CREATE TABLE sources(source VARCHAR, priority INTEGER)")
             db.executemany("INSERT INTO sources VALUES (?, ?)", [list(p) for p in task.spec["priority"].items()])
-            db.execute(sql.text("corpus.stages", "dedup.sql").format(clean=sql.read(root, clean)))
+            db.execute(
+                sql.text("corpus.stages", "dedup.sql").format(
+                    clean=sql.read(root, clean), measures=sql.read(root, measures), dropped=sql.ledger(root, task.inputs)
+                )
+            )
         else:
             db.execute("CREATE TABLE equal(row_id VARCHAR, source VARCHAR, keeper VARCHAR, kept BOOLEAN, size INTEGER)")
         report(task.size, sum(f.rows for f in clean))
         dropped = save(
             db,
-            f"SELECT row_id, source, '{NAME}' AS stage, 'exact_duplicate' AS reason, NULL::VARCHAR AS detail, keeper AS kept_row_id, "
+            f"SELECT row_id, source, '{NAME}' AS stage, 'exact_duplicate' AS reason, NULL::VARCHAR AS detail, "
+            "NULL::VARCHAR AS rule, NULL::DOUBLE AS value, NULL::DOUBLE AS bound, keeper AS kept_row_id, "
             "1.0::DOUBLE AS jaccard FROM equal WHERE NOT kept ORDER BY row_id",
             root, f"dropped/{NAME}/{folder}.{task.fingerprint[:8]}.parquet", DROPPED, "dropped",
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """parse: upstream files → `parsed` rows and `rejects`.
 
-A partition is one file, a range of a large file (of JSON lines, or of a Wikipedia dump in many bzip2 streams), or a bundle of small files of one source. Partitions are named by content, not
-by file name, so that renaming files changes nothing but the `file` column.
+A partition is one file, a range of a large file (of JSON lines, or of a Wikipedia dump in many bzip2 streams), or a bundle of small
+files of one source. Partitions are named by content, not by file name, so that renaming files changes nothing but the `file` column.
 """
 
 from __future__ import annotations

@@ -10,9 +10,11 @@ from importlib import resources
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from corpus.allocators import DUCKDB_MEMORY
-from corpus.warehouse.manifest import FileEntry
+from corpus.schema import DROPPED
+from corpus.warehouse.manifest import FileEntry, Partition
 
 
 @contextlib.contextmanager
@@ -42,3 +44,13 @@ def read(root: Path, files: Iterable[FileEntry | str]) -> str:
     paths = [str(root / (f.path if isinstance(f, FileEntry) else f)) for f in files]
     quoted = ", ".join("'" + p.replace("'", "''") + "'" for p in paths)
     return f"read_parquet([{quoted}])"
+
+
+def ledger(root: Path, partitions: Iterable[Partition]) -> str:
+    """The ledger that some partitions wrote, as SQL: a table of schema DROPPED, empty when they dropped nothing."""
+    files = [f for p in partitions for f in p.of("dropped")]
+    if files:
+        return read(root, files)
+    types = {pa.string(): "VARCHAR", pa.float64(): "DOUBLE"}
+    nothing = ", ".join(f"NULL::{types[c.type]} AS {c.name}" for c in DROPPED.columns)
+    return f"(SELECT {nothing} WHERE false)"

@@ -106,8 +106,6 @@ RULES = (
 )
 """All text rules, in the order in which they are applied."""
 
-RULE_NAMES = tuple(rule.name for rule in RULES)
-
 
 def fold(texts: pl.Series) -> pl.Series:
     """Folds texts for comparison: lower case, no white space. Never written to a split."""

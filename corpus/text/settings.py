@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Script = Literal["keep", "simplified", "traditional"]
+ALL_RULES = ("line_ends", "controls", "trim")
+"""Names of all rules, text rules before turn rules, in the order in which they apply; `rules` and `turns` have what stands behind them."""
 PERSONAL = ("email", "phone", "id_number", "bank_card", "ip")
 """Kinds of personal data that can be masked."""
 

@@ -53,3 +53,6 @@ class TurnRule:
     suspects: Callable[[Talk, TextSettings], np.ndarray]
     mend: Callable[[list[Turn], str, TextSettings], list[Turn]]
     continuations: bool = True
+
+
+TURN_RULES: tuple[TurnRule, ...] = ()

@@ -2,7 +2,7 @@
 
 Layout below the root:
 
-    parsed/ rejects/ clean/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/    parquet, the truth
+    parsed/ rejects/ clean/ measures/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/    parquet, the truth
     manifests/<stage>.jsonl     what counts (see `manifest`)
     builds/<recipe>.json        the partitions of the recipe's last complete build
     builds.jsonl                history of builds
@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
     from corpus.recipe import Recipe
     from corpus.stages.base import Context
 
-LAYERS = ("parsed", "rejects", "clean", "dropped", "dedup", "allocate", "splits")
+LAYERS = ("parsed", "rejects", "clean", "measures", "dropped", "dedup", "allocate", "splits")
+
+
+_OWN = re.compile(
+    rf"(?:{'|'.join(n for n in LAYERS if n != 'splits')})/.+\.[0-9a-f]{{8}}(?:-renumbered)?\.parquet(?:{re.escape(TMP_MARK)}\d+)?"
+    rf"|splits/[^/]+/[a-z]+/(?:train|eval|test)-[^/]+\.parquet(?:{re.escape(TMP_MARK)}\d+)?"
+)
+"""Names that stages give to files. A file that was committed just before a kill is in no manifest, so its name must tell whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +193,10 @@ class Warehouse:
         write_bytes(self.root / "builds.jsonl", "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in history).encode())
 
     def sweep(self) -> None:
-        """Removes every partition and file that no recipe's last complete build consists of."""
+        """Removes every partition and file that no recipe's last complete build consists of.
+
+        Whatever else lies in the layers' folders is somebody's own and stays.
+        """
         keep = [p for b in self.builds().values() for p in b.made]
         self.manifests.forget(keep)
         wanted = {f.path for p in keep for f in p.files}
@@ -193,7 +204,8 @@ class Warehouse:
             for folder, _, names in os.walk(self.root / layer, topdown=False):
                 for name in names:
                     path = Path(folder) / name
-                    if path.relative_to(self.root).as_posix() not in wanted:
+                    relative = path.relative_to(self.root).as_posix()
+                    if relative not in wanted and _OWN.fullmatch(relative):
                         path.unlink()
                 if not any(Path(folder).iterdir()):
                     Path(folder).rmdir()

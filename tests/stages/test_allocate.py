@@ -57,19 +57,19 @@ def run(
             "asks": [r.asks for _, r in mine],
             "prompt_key": [blake2b(str(r.prompt).encode(), digest_size=16).digest() for _, r in mine],
         }  # fmt: skip
-        filler = {"license": "", "file": "", "record": 0, "messages": [], "row_key": b"\0" * 16, "chars": 1, "changed_by": []}
+        filler = {"license": "", "file": "", "record": 0, "messages": [], "row_key": b"\0" * 16, "changed_by": []}
         table = pa.table([values.get(c.name, [filler.get(c.name)] * len(mine)) for c in CLEAN.columns], schema=CLEAN.schema)
         entry = write_table(root, f"clean/{number}.parquet", table, "clean")
         cleaned.append(Partition("clean", f"p/{number}", f"c{number}", {}, (entry,)))
-    before = []
+    before = [Partition("filter", "p/0", "f0", {}, ())]
     for stage, ids in (("dedup", sorted(gone or ())), ("decontaminate", [])):
         columns = {"row_id": [f"{n:032x}" for n in ids], "source": ["one"] * len(ids), "stage": [stage] * len(ids)}
         table = pa.table(
             [columns.get(c.name, ["x" if not c.nullable else None] * len(ids)) for c in DROPPED.columns], schema=DROPPED.schema
         )
         before.append(Partition(stage, "r", stage, {}, (write_table(root, f"dropped/{stage}.parquet", table, "dropped"),)))
-    context = Context(recipe, dict.fromkeys(SOURCES), dict.fromkeys(SOURCES, 100), {}, (), InputIndex(root))  # type: ignore[arg-type]
-    [task] = allocate.plan(context, cleaned, *before)
+    context = Context(recipe, dict.fromkeys(SOURCES), dict.fromkeys(SOURCES, 100), {}, {}, (), InputIndex(root))  # type: ignore[arg-type]
+    [task] = allocate.plan(context, cleaned, before)
     done = task.run(task, root, lambda size, rows: None)
     assigned = []
     for number in range(partitions):

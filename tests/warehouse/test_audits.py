@@ -15,7 +15,7 @@ import pytest
 from corpus.errors import AuditError, WarehouseError
 from corpus.warehouse.audit import check, run
 
-TABLES = ("rows", "rejects", "clean", "dropped", "clusters", "assigned", "splits")
+TABLES = ("rows", "rejects", "clean", "measures", "dropped", "clusters", "assigned", "splits")
 NAMES = {p.name.removesuffix(".sql") for p in resources.files("corpus.warehouse").joinpath("audits").iterdir() if p.name.endswith(".sql")}
 
 DUPLICATE = "(SELECT min(row_id) FROM dropped WHERE stage = 'dedup')"
@@ -66,7 +66,9 @@ CASES: list[tuple[str, set[str], list[str]]] = [
     ("more rejects than reported", {"rows_and_rejects_are_as_reported", "records_are_accounted_for"}, [
         "INSERT INTO rejects BY NAME SELECT 'c4' AS source, file, 99 AS record, 'json' AS reason FROM files WHERE source = 'c4'",
     ]),
-    ("a row that is lost at clean", {"rows_are_kept_or_dropped"}, ["DELETE FROM dropped WHERE stage = 'clean'"]),
+    ("a row that is lost at clean", {"rows_are_kept_or_dropped"}, [f"DELETE FROM clean WHERE row_id = {DUPLICATE}"]),
+    ("a row that was not measured", {"rows_are_kept_or_dropped"}, [f"DELETE FROM measures WHERE row_id = {DUPLICATE}"]),
+    ("a row that is lost at the filter", {"rows_are_kept_or_dropped"}, ["DELETE FROM dropped WHERE stage = 'filter'"]),
     ("a row that is lost later", {"rows_are_kept_or_dropped"}, [f"DELETE FROM dropped WHERE row_id = {DUPLICATE}"]),
     ("a row of a split from nowhere", {"split_rows_exist_upstream"}, [
         f"CREATE TEMP TABLE x AS SELECT {held('ppo')} AS row_id",
