@@ -39,7 +39,7 @@ _PIECE = 1 << 10
 and must not depend on where reading began."""
 _OUTPUT = 64 << 20
 """Decompressed at a time: more than a block, so that no byte of a block is handed out before its checksum was compared. Usually 900 kB."""
-_SCAN = 1 << 20
+_BLOCK = 1 << 20
 _MOST_FAULTS = 1000
 """After so many damaged streams a part is given up: a file that is made of beginnings must not be decompressed from each of them."""
 
@@ -88,7 +88,9 @@ def frame_streams(file: Counted, name: str, part: Part, limits: Limits) -> Itera
             return
         reading = _Reading(file, name, start, part.end, limits, reading.export.site)
         yield from reading.export.fragment()
-    yield from reading.last_words()
+    if reading.stream.fault is not None:
+        reading.stream.fault.detail += f"; what follows was not read, behind {_MOST_FAULTS:,} damaged streams"
+        yield from reading.last_words()
 
 
 def _next_start(file: Counted, at: int, end: int | None) -> int | None:
@@ -96,7 +98,7 @@ def _next_start(file: Counted, at: int, end: int | None) -> int | None:
     try:
         file.seek(at)
         data = b""
-        while block := file.read(_SCAN):
+        while block := file.read(_BLOCK):
             data = data[-START_BYTES + 1 :] + block
             if found := START.search(data):
                 start = file.tell() - len(data) + found.start()
@@ -178,8 +180,8 @@ class _Streams:
                     raise Fault("corrupt", f"the bzip2 stream at byte {self.current:,} is damaged: {e}") from e
                 data = b""
                 self._out += len(out)
-                if out:
-                    yield out
+                for at in range(0, len(out), _BLOCK):
+                    yield out[at : at + _BLOCK]
             data = decoder.unused_data
             if cut is not None and self.current < cut < self._file.tell() - len(data):
                 # Another part begins there. Only a file that was made for it has a stream within a stream.

@@ -258,6 +258,24 @@ def test_a_stream_that_lacks_its_end(tmp_path: Path) -> None:
     assert ids(seen) == [i for i, o in enumerate(whole.ordinals) if o // RECORDS_PER_BYTE != start]
 
 
+def test_a_file_of_beginnings_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "x.xml.bz2"
+    path.write_bytes(bz2.compress(HEAD) + b"BZh91AY&SY" * 5000 + b"".join(streams()[1:]))
+    seen = one(read_path(path, "mediawiki"))
+    assert set(seen.reasons) == {"corrupt"}
+    assert len(seen.rejects) == 1001
+    assert ["not read" in r.detail for r in seen.rejects] == [False] * 1000 + [True]
+
+
+def test_a_page_that_expands_without_end(tmp_path: Path) -> None:
+    """100 MB in 100 bytes: the page is rejected, and the next stream read."""
+    packer = bz2.BZ2Compressor()
+    bomb = b"".join([packer.compress(b"<page><title>"), *(packer.compress(b"x" * 1_000_000) for _ in range(100)), packer.flush()])
+    seen = read_both_ways(tmp_path / "x.xml.bz2", b"".join([bz2.compress(HEAD), bomb, *streams(100)[1:]]), cut=1)
+    assert seen.reasons == ["too_large"]
+    assert ids(seen) == list(range(100))
+
+
 FAKE_END = (0x177245385090 << 32 | 0x12345678).to_bytes(10, "big")
 
 
