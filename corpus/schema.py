@@ -59,6 +59,13 @@ class Table:
         return next(c for c in self.columns if c.name == name)
 
 
+_RECORD = (
+    "0-based ordinal of the record in its file (for line formats, the line); in a dump of many bzip2 streams "
+    "10,000 × the byte at which its stream begins + its ordinal in the stream"
+)
+_PLACE = "where the record begins, in bytes of the decompressed file (of the decompressed stream, in a dump of many bzip2 streams)"
+
+
 def _identity(*, place: bool) -> tuple[Column, ...]:
     row = (
         Column("row_id", pa.string(), "32 hex characters: blake2b-128 over source, canonical upstream record, occurrence", False),
@@ -68,7 +75,7 @@ def _identity(*, place: bool) -> tuple[Column, ...]:
     )
     where = (
         Column("file", pa.string(), "upstream file, relative to the data folder; a member of an archive follows after '!'", False),
-        Column("record", pa.int64(), "0-based ordinal of the record in its file (for line formats, the line)", False),
+        Column("record", pa.int64(), _RECORD, False),
     )
     return row + where if place else row
 
@@ -90,7 +97,7 @@ ROWS = Table(
     (
         *_identity(place=True),
         Column("records", pa.list_(pa.int64()), "all records that this row is made of, where it is more than the one in record"),
-        Column("byte_offset", pa.int64(), "where the record begins, in bytes of the decompressed file; null where a format has no bytes"),
+        Column("byte_offset", pa.int64(), f"{_PLACE}; null where a format has no bytes"),
         Column("byte_length", pa.int64(), "length of the record in bytes of the decompressed file"),
         Column("first_id", pa.string(), "for a repeat or a further row of one record: the row_id of the first; else null"),
         *_CONTENT,
@@ -105,8 +112,8 @@ REJECTS = Table(
     (
         Column("source", pa.string(), "name of the source", False),
         Column("file", pa.string(), "upstream file, relative to the data folder", False),
-        Column("record", pa.int64(), "0-based ordinal of the record in its file", False),
-        Column("byte_offset", pa.int64(), "where the record begins, in bytes of the decompressed file"),
+        Column("record", pa.int64(), _RECORD, False),
+        Column("byte_offset", pa.int64(), _PLACE),
         Column("byte_length", pa.int64(), "length of the record in bytes"),
         Column("reason", pa.string(), "one of the documented reject reasons", False),
         Column("detail", pa.string(), "what exactly was found and expected", False),

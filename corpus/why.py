@@ -21,7 +21,7 @@ from corpus.recipe import OWN_FIELDS
 from corpus.schema import ROWS
 from corpus.sources import resolve
 from corpus.sources.base import RAW_BOUND
-from corpus.sources.framing import open_file
+from corpus.sources.framing import BZIP2_XML, open_file, stream_of
 from corpus.stages.clean import NAME, rewrite
 from corpus.text.settings import TextSettings, Traits
 from corpus.warehouse.audit import open_catalog, said, use
@@ -130,9 +130,12 @@ def _raw(warehouse: Warehouse, build: Build, row: dict[str, Any], account: dict[
         with path.open("rb") as f:
             f.seek(row["byte_offset"])
             return _decode(f.read(min(row["byte_length"], RAW_BOUND))), ""
+    # A record of a dump names the stream that holds it: the others need not be decompressed.
+    packed = account and account["encoding"] == "utf-8" and account["container"] == BZIP2_XML and row["file"] == outer
+    part = stream_of(row["record"]) if packed else None
     own = next((c for c in build.settings["sources"] if c["name"] == row["source"] and c["files"]), None)
     declared = {k: own[k] for k in OWN_FIELDS} if own else None
-    for opened in open_file(path, outer, resolve(row["source"], declared).format):
+    for opened in open_file(path, outer, resolve(row["source"], declared).format, part=part):
         for frame in opened.frames:
             if opened.name != row["file"]:
                 continue

@@ -90,7 +90,7 @@ class FileStats:
 class Occurrences:
     """Counts how often a key was seen.
 
-    Most files are cut into partitions of some hundred thousand records, but a compressed dump is one partition whatever its size.
+    Most files are cut into partitions of some hundred thousand records, but a compressed file is one partition whatever its size.
     So only the last million keys are in a dictionary (150 bytes each); earlier ones are in sorted arrays (20 bytes each), which
     are searched for all keys of a frame at once.
     """
@@ -166,7 +166,7 @@ def read_file(
         path: where it is.
         name: its path relative to the data folder, which goes into the rows.
         seen: occurrence counts of the partition that the file belongs to.
-        part: a byte range, for a JSON lines file that several tasks share.
+        part: a byte range, for a file that several tasks share.
         limits: bounds on records and archives.
         batch_bytes: upstream bytes per batch.
         on_file: called with the account of every logical file when it is exhausted.

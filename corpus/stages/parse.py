@@ -1,7 +1,7 @@
 """parse: upstream files → `parsed` rows and `rejects`.
 
-A partition is one file, a range of a large JSON lines file, or a bundle of small files of one source. Partitions are named by content, not
-by file name, so that renaming files changes nothing but the `file` column.
+A partition is one file, a range of a large file (of JSON lines, or of a Wikipedia dump in many bzip2 streams), or a bundle of small
+files of one source. Partitions are named by content, not by file name, so that renaming files changes nothing but the `file` column.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from corpus.executors.task import Report, Task
 from corpus.schema import REJECTS, ROWS
 from corpus.sources import resolve
 from corpus.sources.base import Source
-from corpus.sources.framing import Limits, Part
+from corpus.sources.framing import Limits, Part, compression
 from corpus.sources.read import BATCH_BYTES, FileStats, Occurrences, faulty, read_file, rejects_table
 from corpus.stages.base import Context, UpstreamFile, parts
 from corpus.warehouse.commit import PartitionWriter, write_table
@@ -26,7 +26,7 @@ from corpus.warehouse.inputs import Input
 from corpus.warehouse.manifest import Partition
 
 NAME = "parse"
-VERSION = 1
+VERSION = 2
 
 _SMALL = 1 << 20
 _BUNDLE = 64 << 20
@@ -77,8 +77,8 @@ def _bundles(files: list[tuple[UpstreamFile, Input]]) -> dict[str, list[tuple[Up
 
 
 def _ranges(source: Source, path: Path, known: Input) -> list[Part | None]:
-    """The ranges into which a file is cut: more than one only for large, uncompressed JSON lines."""
-    if not known.cuts or source.format != "records" or not _is_json_lines(path):
+    """The ranges into which a file is cut: more than one only for large JSON lines, uncompressed, and dumps in many bzip2 streams."""
+    if not known.cuts or not (_is_json_lines(path) if source.format == "records" else source.format == "mediawiki" and _is_bzip2(path)):
         return [None]
     starts = [(0, 0), *known.cuts]
     ends: list[int | None] = [offset for offset, _ in known.cuts]
@@ -95,6 +95,11 @@ def _is_json_lines(path: Path) -> bool:
     except orjson.JSONDecodeError:
         return False
     return True
+
+
+def _is_bzip2(path: Path) -> bool:
+    with path.open("rb") as f:
+        return compression.sniff(f.read(16)) == "bzip2"
 
 
 def _task(context: Context, source: Source, key: str, files: list[tuple[UpstreamFile, Input, Part | None]]) -> Task:

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import bz2
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from corpus.sources.base import Frame
+from corpus.sources.framing import xml
 from corpus.stages import parse
 from corpus.warehouse import inputs
 from corpus.warehouse.manifest import Manifests
-from tests.conftest import instruction, json_lines, make_build, query, recipe_of
+from corpus.why import why
+from tests.conftest import hashes, instruction, json_lines, make_build, query, recipe_of
+from tests.sources.framing.test_multistream import HEAD, TAIL, page
 
 RECIPE = recipe_of(sources=["belle-0.5m"], splits={"sft": {}})
 COLUMNS = "row_id, record, messages, first_id IS NULL"
+
+
+class Counted:
+    """A method that yields frames, and how many records it has yielded."""
+
+    def __init__(self, method: Callable[..., Iterator[Frame]]) -> None:
+        self._method = method
+        self.records = 0
+
+    def __get__(self, export: xml.Export, kind: type) -> Callable[[], Iterator[Frame]]:
+        return lambda: self._frames(export)
+
+    def _frames(self, export: xml.Export) -> Iterator[Frame]:
+        for frame in self._method(export):
+            self.records += frame.records
+            yield frame
 
 
 def keys(root: Path) -> list[str]:
@@ -57,6 +79,33 @@ def test_a_large_file_is_cut_and_has_the_same_rows(tmp_path: Path, monkeypatch: 
     assert len(keys(tmp_path / "cut")) > 2
     for table in (f"(SELECT {COLUMNS}, byte_offset, byte_length FROM rows)", "(SELECT row_id, split FROM assigned)", "files", "rejects"):
         assert query(tmp_path / "whole", f"FROM {table} ORDER BY ALL") == query(tmp_path / "cut", f"FROM {table} ORDER BY ALL"), table
+
+
+def test_a_dump_of_many_streams_is_cut_and_has_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = [b"".join(page(n % 400) for n in range(start, start + 50)) for start in range(0, 600, 50)]  # 200 pages are there twice
+    packed = [bz2.compress(body) for body in (HEAD, *bodies, TAIL)]
+    packed[6] = packed[6][:100] + b"damage" + packed[6][106:]
+    (tmp_path / "data/wikipedia_xml").mkdir(parents=True)
+    (tmp_path / "data/wikipedia_xml/zhwiki-20240301-pages-articles-multistream.xml.bz2").write_bytes(b"".join(packed))
+    recipe = recipe_of(sources=["wikipedia-dump"], splits={"pretrain": {}})
+    make_build(tmp_path / "data", tmp_path / "whole", recipe)
+    digest_file = inputs.digest_file
+    monkeypatch.setattr(inputs, "digest_file", lambda path: digest_file(path, stream_cut_bytes=20_000))
+    monkeypatch.setattr(parse, "_SMALL", 1)
+    make_build(tmp_path / "data", tmp_path / "cut", recipe)
+    make_build(tmp_path / "data", tmp_path / "four", recipe, workers=4)
+    assert len(keys(tmp_path / "cut")) > 3
+    assert hashes(tmp_path / "four") == hashes(tmp_path / "cut")
+    columns = "row_id, record, byte_offset, byte_length, title, text, subset, meta, first_id"
+    for table in (f"(SELECT {columns} FROM rows)", "(SELECT row_id, split FROM assigned)", "files", "rejects"):
+        assert query(tmp_path / "whole", f"FROM {table} ORDER BY ALL") == query(tmp_path / "cut", f"FROM {table} ORDER BY ALL"), table
+    assert query(tmp_path / "cut", "SELECT count(*), count(DISTINCT subset) FROM rows") == [(550, 1)]
+    assert query(tmp_path / "cut", "SELECT reason FROM rejects") == [("corrupt",)]
+    monkeypatch.setattr(xml.Export, "pages", counted := Counted(xml.Export.pages))
+    for row_id, title in query(tmp_path / "cut", "SELECT row_id, title FROM rows ORDER BY record DESC LIMIT 3"):
+        found = why(tmp_path / "cut", row_id)
+        assert title in (found.raw or found.raw_problem)
+    assert 3 <= counted.records < 3 * 60  # of one stream each, not of the whole dump
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])

@@ -23,12 +23,14 @@ A source may also bring a framer of its own: a function of frames to frames, whi
 attribute `base` names ("records" if it has none).
 
 Offsets and lengths count bytes of the decompressed file as it is in UTF-8: UTF-16 and UTF-32 are transcoded first, and so is GB18030
-where the container is a JSON document or XML. Lines, JSON lines and CSV are read in GB18030 as they are.
+where the container is a JSON document or XML. Lines, JSON lines and CSV are read in GB18030 as they are. A MediaWiki dump in bzip2
+has numbers and offsets of its own: see :mod:`corpus.sources.framing.multistream`.
 """
 
 from __future__ import annotations
 
-from corpus.sources.framing.opening import FORMATS, Opened, Sniffed, open_file, sniff
+from corpus.sources.framing.multistream import stream_of
+from corpus.sources.framing.opening import BZIP2_XML, FORMATS, Opened, Sniffed, open_file, sniff
 from corpus.sources.framing.stream import Limits, Part
 
-__all__ = ["FORMATS", "Limits", "Opened", "Part", "Sniffed", "open_file", "sniff"]
+__all__ = ["BZIP2_XML", "FORMATS", "Limits", "Opened", "Part", "Sniffed", "open_file", "sniff", "stream_of"]

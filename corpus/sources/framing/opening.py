@@ -21,6 +21,7 @@ from corpus.sources.framing.encoding import detect as detect_encoding
 from corpus.sources.framing.encoding import transcode, utf8_blocks
 from corpus.sources.framing.jsonlines import first_line_of, frame_json_lines
 from corpus.sources.framing.lines import frame_lines, frame_paragraphs
+from corpus.sources.framing.multistream import frame_streams
 from corpus.sources.framing.stream import Blocks, Counted, Disk, Fault, Framer, Limits, Part, Stream
 from corpus.sources.framing.wikidoc import frame_wikiextractor
 from corpus.sources.framing.xml import frame_mediawiki
@@ -30,6 +31,8 @@ _HEAD = 1 << 18
 _SAMPLE = 1 << 17
 _SINGLE: dict[str, Framer] = {"object": jsonwhole.frame_object, "keyed": jsondoc.frame_keyed, "instances": jsonwhole.frame_instances}
 """Formats whose file is one JSON object. A file of JSON lines or an array, where one was expected, is framed as what it is."""
+BZIP2_XML = "xml (bzip2)"
+"""The container of a dump that is read by streams, if its encoding is UTF-8."""
 _DEEPEST = 3
 """Archives within archives and compressions within compressions."""
 
@@ -73,8 +76,8 @@ def open_file(
         path: where it is.
         name: what it is called in `Opened.name`.
         format: one of `FORMATS`, or a function of frames to frames (see the package's docstring).
-        part: frame only the lines that begin in this byte range. A file that is no uncompressed JSON lines cannot be shared: it
-            belongs to the part that begins at 0 as a whole, and the others are empty.
+        part: frame only the records that begin in this byte range of an uncompressed JSON lines file, or in the bzip2 streams that
+            begin in it. Any other file cannot be shared: it belongs to the part that begins at 0 as a whole, and the others are empty.
         limits: bounds and grain.
 
     Yields:
@@ -99,8 +102,11 @@ def open_file(
         return
     with raw:
         opener = _Opener(Counted(raw), name, base, fold, limits)
+        streams = opener.open_streams(part or Part(0, None, 0)) if base == "mediawiki" else None
         seen = sniff(path) if part is not None else None
-        if part is not None and seen is not None and seen.parts and base == "records":
+        if streams is not None:
+            yield streams
+        elif part is not None and seen is not None and seen.parts and base == "records":
             yield opener.open_part(part, seen.encoding or "utf-8")
         elif part is None or part.start == 0:
             yield from opener.open()
@@ -153,6 +159,16 @@ def _sample(head: bytes, encoding: str) -> str:
     return codecs.getincrementaldecoder(encoding)("backslashreplace").decode(head)
 
 
+def _is_plain(blocks: Blocks) -> bool:
+    """Whether this is text in UTF-8, as far as it can be decompressed."""
+    head = blocks.peek(_HEAD)
+    if compression.sniff(head) or head.startswith((*archive.ZIP_MAGIC, PARQUET_MAGIC, detect.LFS_MAGIC)) or archive.is_tar(head):
+        return False
+    if not head.strip():
+        return blocks.fault is not None
+    return not detect.is_binary(head) and detect_encoding(head, whole=len(head) < _HEAD).name == "utf-8"
+
+
 class _Opener:
     """Opens the logical files of one file on disk, in one format."""
 
@@ -180,6 +196,17 @@ class _Opener:
         stream = Stream(self._name, blocks, encoding, offset=offset, line=line, begin=part.start, end=part.end)
         frames = self._accounted(frame_json_lines(stream, self._limits), stream, empty=part.start == 0 and part.end is None)
         return _folded(Opened(self._name, detect.JSON_LINES, encoding, frames), self._fold)
+
+    def open_streams(self, part: Part) -> Opened | None:
+        """The pages of a bzip2 file that begin in a byte range; None for any other file, or one that is not UTF-8 inside."""
+        blocks = Blocks(iter(Disk(self._file, self._limits.block_bytes)))
+        opened = None
+        if compression.sniff(blocks.peek(_HEAD)) == "bzip2" and _is_plain(Blocks(compression.decompress(blocks, "bzip2"))):
+            frames = self._accounted(frame_streams(self._file, self._name, part, self._limits), None, empty=False)
+            opened = _folded(Opened(self._name, BZIP2_XML, "utf-8", frames), self._fold)
+        self._file.seek(0)
+        self._file.restart(part.start, part.end)
+        return opened
 
     def _open(self, blocks: Blocks, name: str, packed: str, depth: int, file: Counted | None) -> Iterator[Opened]:
         """Opens blocks whatever they are. `file` is the seekable file that they come from, if there is one."""

@@ -19,9 +19,10 @@ from corpus.sources.base import RAW_BOUND, Frame, Rejected
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A byte range of an uncompressed JSON lines file, cut at line ends, so that several workers can share one file.
+    """A byte range of a file, so that several workers can share it: of uncompressed JSON lines, cut at line ends, or of a Wikipedia dump
+    in many bzip2 streams, cut where streams begin.
 
-    `first` is the ordinal of its first line; `end` is exclusive, None for the end of the file.
+    `first` is the number of its first record; `end` is exclusive, None for the end of the file.
     """
 
     start: int
@@ -219,7 +220,10 @@ class Stream:
         offset: of the next block in the decompressed, transcoded file.
         line: ordinal of the line that begins there.
         begin, end: records that begin before or not before these offsets belong to somebody else.
+        begun: of the compressed streams that the bytes come from and that no framer has come to yet, (offset, byte of the file).
+            Where there are any, `end` is a byte of the file too.
         fault: why the bytes ended before the file did.
+        lost: the record that the fault cut off.
     """
 
     def __init__(
@@ -232,8 +236,9 @@ class Stream:
         self.line = line
         self.begin = begin
         self.end = end
+        self.begun: deque[tuple[int, int]] = deque()
         self.fault: Fault | None = None
-        self._lost: Rejected | None = None
+        self.lost: Rejected | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -251,13 +256,13 @@ class Stream:
 
     def lose(self, record: int, offset: int, raw: bytes) -> None:
         """Says which incomplete record the fault cut off, so that one reject tells of both."""
-        self._lost = Rejected(record, offset, len(raw), "", "", raw[:RAW_BOUND])
+        self.lost = Rejected(record, offset, len(raw), "", "", raw[:RAW_BOUND])
 
     def last_word(self, records: int) -> Frame | None:
         """After the last frame: a frame with the reject that stands for the fault. `records` is the ordinal if no record was cut off."""
         if self.fault is None:
             return None
-        lost = self._lost or Rejected(records, None, None, "", "", b"")
+        lost = self.lost or Rejected(records, None, None, "", "", b"")
         reject = Rejected(lost.record, lost.offset, lost.length, self.fault.reason, self.fault.detail, lost.raw)
         return Frame(rejects=[reject], records=1)
 

@@ -24,26 +24,41 @@ _DBNAME = re.compile(rb"<dbname>([^<]*)</dbname>")
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _TEXT_BUFFER = 1 << 18
 
+RECORDS_PER_BYTE = 10_000
+"""In a bzip2 file, records of the stream that begins at byte n are numbered from n times this. A stream of n bytes cannot hold as many
+records: a block decompresses to 900,000 bytes at most (runs of equal bytes are more, but no tags), which are 150,000 times `<page>`, and
+takes 20 bytes at least. Round, so that a reader sees both numbers."""
+
 _PAGE_FIELDS = frozenset(("title", "ns", "id"))
 _REVISION_FIELDS = {"id": "revision", "timestamp": "timestamp", "model": "model", "format": "format", "text": "text"}
 
 
 def frame_mediawiki(stream: Stream, limits: Limits) -> Iterator[Frame]:
     """One record per `<page>`: the fields of its last revision, and of the site. UTF-8."""
-    return _Export(stream, limits).frames()
+    export = Export(stream, limits)
+    yield from export.pages() if export.head() else export.flush()
 
 
-class _Export:
-    def __init__(self, stream: Stream, limits: Limits) -> None:
+class Export:
+    """A dump, or a part of one. Call `head` and then `pages`, or `fragment` alone.
+
+    Attributes:
+        ordinal: of the next record.
+        site: what each page is told of its wiki.
+    """
+
+    def __init__(self, stream: Stream, limits: Limits, site: dict[str, Any] | None = None) -> None:
         self._stream = stream
         self._limits = limits
         self._builder = Builder(limits)
         self._data = b""
         self._at = 0
         self._base = stream.offset
-        self._ordinal = 0
+        self._start = 0  # of the compressed stream in which the page at the position begins, in bytes of the file,
+        self._origin = 0  # and in bytes of what was decompressed
         self._cut = False
-        self._site: dict[str, Any] = {}
+        self.ordinal = 0
+        self.site: dict[str, Any] = site or {}
 
     def _more(self) -> bool:
         waiting = len(self._data) - self._at
@@ -72,25 +87,53 @@ class _Export:
             if not self._more():
                 return -1
 
-    def frames(self) -> Iterator[Frame]:
-        """All pages."""
+    def head(self) -> bool:
+        """Reads what precedes the first page. False when no page follows; a reject tells why, unless the file is an empty export."""
         distance = self._find(_OPEN, 0)
         head = self._data[self._at : self._at + (distance if distance >= 0 else len(self._data))]
-        if b"<mediawiki" not in head or _DECLARATION.search(head):
+        lost = distance < 0 and self._stream.fault is not None  # and there may be pages where the damage ends
+        if (b"<mediawiki" not in head and not lost) or _DECLARATION.search(head):
             what = "a document type or entity declaration" if b"<mediawiki" in head else "no <mediawiki> element"
             self._reject(0, len(head), "xml" if b"<mediawiki" in head else "unknown_format", what, head)
-            yield from self._builder.flush()
-            return
+            return False
         lang, dbname = _LANG.search(head), _DBNAME.search(head)
-        self._site = {"lang": _text(lang), "dbname": _text(dbname)}
-        self._at += head.rfind(b">") + 1 if distance < 0 else distance
-        while distance >= 0:
+        self.site = {"lang": _text(lang), "dbname": _text(dbname)}
+        self._at += len(head)
+        return distance >= 0 or lost
+
+    def fragment(self) -> Iterator[Frame]:
+        """The pages of a part that does not begin with the head: what precedes its first page belongs to the part before."""
+        while (found := self._data.find(_OPEN, self._at)) < 0:
+            self._at = max(self._at, len(self._data) - len(_OPEN) + 1)
+            if not self._enter() or not self._more():
+                return
+        self._at = found
+        yield from self.pages()
+
+    def pages(self) -> Iterator[Frame]:
+        """The page at the position, and those behind it."""
+        while self._data.startswith(_OPEN, self._at) and self._enter():
             self._page()
             if self._builder.full:
                 yield from self._builder.flush()
-            distance = self._find(_OPEN, 0)
-            self._between(distance)
-        yield from self._builder.flush()
+            self._between(self._find(_OPEN, 0))
+        yield from self.flush()
+
+    def flush(self) -> Iterator[Frame]:
+        """What has not been handed out yet."""
+        return self._builder.flush()
+
+    def _enter(self) -> bool:
+        """Whether a page that begins at the position, or behind it, may be of this part. Each compressed stream has its own numbers."""
+        begun, here = self._stream.begun, self._base + self._at
+        while begun and begun[0][0] <= here:
+            self._origin, self._start = begun.popleft()
+            self.ordinal = self._start * RECORDS_PER_BYTE
+        return self._stream.end is None or self._start < self._stream.end
+
+    @property
+    def _place(self) -> int:
+        return self._base + self._at - self._origin
 
     def _page(self) -> None:
         """Takes the page at the position."""
@@ -106,7 +149,7 @@ class _Export:
             self._parse(raw)
             self._at += len(raw)
         elif self._stream.fault is not None:
-            self._stream.lose(self._ordinal, self._base + self._at, self._data[self._at :])
+            self._stream.lose(self.ordinal, self._place, self._data[self._at :])
             self._at = len(self._data)
         else:
             self._take(len(self._data) - self._at, "truncated", "the file ends within a page")
@@ -116,7 +159,7 @@ class _Export:
         """Goes over a page that is too long, up to its end or the next one's beginning, holding none of it."""
         while len(self._data) - self._at < RAW_BOUND and self._more():
             pass
-        start, raw = self._base + self._at, self._data[self._at : self._at + RAW_BOUND]
+        start, raw = self._place, self._data[self._at : self._at + RAW_BOUND]
         self._at += 1
         while (found := _BORDER.search(self._data, self._at)) is None:
             self._at = max(self._at, len(self._data) - len(_CLOSE))
@@ -125,10 +168,10 @@ class _Export:
                 break
         if found is not None:
             self._at = found.end() if found[0] == _CLOSE else found.start()
-        length = self._base + self._at - start
+        length = self._place - start
         detail = f"a page of {length} bytes; the limit is {self._limits.record_bytes}"
-        self._builder.reject(self._ordinal, start, length, "too_large", detail, raw[:length])
-        self._ordinal += 1
+        self._builder.reject(self.ordinal, start, length, "too_large", detail, raw[:length])
+        self.ordinal += 1
 
     def _take(self, length: int, reason: str, detail: str) -> None:
         self._reject(self._at, length, reason, detail, self._data[self._at : self._at + length])
@@ -150,13 +193,13 @@ class _Export:
             except expat.ExpatError as worse:
                 self._reject(self._at, len(raw), "xml", f"line {worse.lineno} of the page: {expat.ErrorString(worse.code)}", raw)
                 return
-        value.update(self._site)
-        self._builder.add(value, self._ordinal, self._base + self._at, len(raw), note)
-        self._ordinal += 1
+        value.update(self.site)
+        self._builder.add(value, self.ordinal, self._place, len(raw), note)
+        self.ordinal += 1
 
     def _reject(self, at: int, length: int, reason: str, detail: str, raw: bytes) -> None:
-        self._builder.reject(self._ordinal, self._base + at, length, reason, detail, raw)
-        self._ordinal += 1
+        self._builder.reject(self.ordinal, self._base + at - self._origin, length, reason, detail, raw)
+        self.ordinal += 1
 
     def _between(self, distance: int) -> None:
         """Accounts for what stands between pages, or behind the last one."""
