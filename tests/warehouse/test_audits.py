@@ -44,7 +44,7 @@ CASES: list[tuple[str, set[str], list[str]]] = [
     ]),
     ("a keeper that does not exist", {"ledger_has_no_orphans"}, [f"UPDATE dropped SET kept_row_id = {NOBODY} WHERE row_id = {DUPLICATE}"]),
     ("a keeper that was dropped before", {"ledger_has_no_orphans"}, [
-        f"UPDATE dropped SET kept_row_id = (SELECT min(row_id) FROM dropped WHERE stage = 'clean') WHERE row_id = {DUPLICATE}",
+        f"UPDATE dropped SET kept_row_id = (SELECT min(row_id) FROM dropped WHERE stage = 'filter') WHERE row_id = {DUPLICATE}",
     ]),
     ("a row twice in a split", {"no_row_twice_in_a_split"}, ["INSERT INTO splits SELECT * FROM splits LIMIT 1"]),
     ("an unknown drop reason", {"reasons_are_documented"}, [f"UPDATE dropped SET reason = 'whim' WHERE row_id = {DUPLICATE}"]),

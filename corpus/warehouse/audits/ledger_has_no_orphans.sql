@@ -7,4 +7,4 @@ SELECT d.row_id, d.stage, d.reason, 'the row kept instead does not exist' FROM d
 ANTI JOIN rows AS r ON d.kept_row_id = r.row_id WHERE d.kept_row_id IS NOT NULL
 UNION ALL
 SELECT d.row_id, d.stage, d.reason, 'the row kept instead was dropped before' FROM dropped AS d
-JOIN dropped AS k ON d.kept_row_id = k.row_id WHERE k.stage IN ('clean', d.stage)
+JOIN dropped AS k ON d.kept_row_id = k.row_id WHERE k.stage IN ('filter', d.stage)
