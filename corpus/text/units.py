@@ -48,7 +48,7 @@ class Units:
         hangul: Korean syllables.
         others: words in other letters than Latin ones.
         words: Latin words of prose.
-        code: Latin words that stand in code, addresses and formulas, and single letters.
+        code: Latin words that stand in code and addresses. Single letters are counted nowhere.
         english: words of prose that are among the commonest of English.
         foreign: those that are among the commonest of other languages, and not of English.
         accented: words of prose with a letter beyond ASCII.
@@ -145,7 +145,9 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
                     if at < end and data[at] < 0x80:
                         after = table[data[at]] & _KIND
                         joined = joined or after == _CODE or after == _DIGIT or data[at] == 40
-                    if joined or length < 2:
+                    if length < 2:  # a variable or an option; I and a never stand alone
+                        pass
+                    elif joined:
                         code += 1
                     else:
                         words += 1

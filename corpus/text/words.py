@@ -16,6 +16,7 @@ the of and to in is you that it he was for are as with his they at be this have 
 use an each which she do how their if will up other about out many then them these so some her would make like him into time has look two more
 go see no way could my than first been call who its now find long down day did get come made may part on over such our me just because people
 should also any only very after before where why does doing being between through while during both under same few most much those too
+take us am might really right around best try let tell things say off without able own once another again always never yes thank thanks
 i'm it's don't can't didn't doesn't isn't you're i've that's there's let's what's here please give write name list following example using
 used help need want know think one new good work well even back every sentence word words create describe explain answer question
 """.split()
@@ -76,5 +77,10 @@ def slots() -> tuple[np.ndarray, np.ndarray]:
     return keys, kinds
 
 
-_BOTH = frozenset("die war den per sin pi par of son men sera el la os ha ho mi tu si hat also ad non on at it".split()) | {"de", "des", "van", "ai", "po"}
-"""Words of other languages that occur in English, by themselves, in names or as abbreviations."""
+_BOTH = frozenset(
+    """
+    die war den per sin pi par of son men sera el la os ha ho mi tu si hat also ad non on at it de des van ai po ar al er es care se ze com
+    door da ne era met plus pro var um em ve yo ma ali pour till mint ser mo dan le ca co te med los las ist is as in an was to by me sua
+    """.split()
+)
+"""Words of other languages that occur in English texts: words there too, in names, or as abbreviations."""
