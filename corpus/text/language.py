@@ -35,7 +35,7 @@ def languages_of(found: Units, texts: pl.Series) -> pl.Series:
     ask = np.flatnonzero(code == _ASK)
     if len(ask):
         code[ask] = np.where(_english(texts.gather(ask)), _EN, _OTHER)
-    return pl.Series("language", np.array([*LANGUAGES, None], dtype=object)[code], dtype=pl.String).cast(pl.Enum(LANGUAGES))
+    return pl.Series("language", [*LANGUAGES, None], dtype=pl.Enum(LANGUAGES)).gather(code)
 
 
 def _decide(u: Units) -> np.ndarray:
@@ -45,16 +45,16 @@ def _decide(u: Units) -> np.ndarray:
     words = np.where((u.code >= u.words) & (u.han + foreign > 0), 0, u.words)
     total = u.han + foreign + words
     strange = u.foreign + u.accented
-    english = (u.english * 5 >= words) & (u.english > 2 * strange) | (strange == 0) & (u.english > 0) | (u.code >= words)
+    english = (u.english * 5 >= words) & (u.english > 2 * strange) | (strange == 0) & (u.english > 0) & (u.english * 10 >= words) | (u.code >= words)
     stranger = (strange * 5 >= words) & (strange > 2 * u.english) | (u.english == 0) & (strange > 0)
     two = (words >= 16) & (u.english * 8 >= words) & (strange * 8 >= words)
     latin = np.select([two, english, stranger], [_MIXED, _EN, _OTHER], _ASK)
-    sentences = (u.english * 5 >= words) | (words * 2 >= total)
+    sentences = (u.english * 5 >= words) & (u.english > 1) | (words * 2 >= total)
     return np.select(
         [
             total == 0,
-            (foreign * 2 >= total) | (foreign * 5 >= total) & (u.han * 10 < total) & (latin == _OTHER),
-            foreign * 5 >= total,
+            (foreign * 2 >= total) | (foreign * 4 >= total) & (u.han * 10 < total) & (latin == _OTHER),
+            foreign * 4 >= total,
             u.han * 10 < total,
             (words * 10 >= total) & sentences,
         ],

@@ -14,7 +14,7 @@ from corpus.text.units import Units, units
 
 SCRIPTS = ("hans", "hant", "mixed")
 MINORITY = 10
-"""The other script counts when it has at least one in so many of the characters that belong to one script alone."""
+"""The other script counts when it has two or more characters, and at least one in so many of those that belong to one script alone."""
 
 
 def scripts(texts: pl.Series) -> pl.Series:
@@ -24,9 +24,14 @@ def scripts(texts: pl.Series) -> pl.Series:
 
 def scripts_of(found: Units) -> pl.Series:
     """The same for texts whose units have been counted."""
-    both = found.simplified + found.traditional
-    less = np.minimum(found.simplified, found.traditional)
-    code = np.where(found.traditional > found.simplified, 1, 0)
-    code = np.where((less * MINORITY >= both) & (less > 0), 2, code)
-    chinese = (found.han > 0) & (found.han >= found.japanese + found.hangul)
-    return pl.Series("script", np.array(SCRIPTS)[code]).set(~pl.Series(chinese), None).cast(pl.Enum(SCRIPTS))
+    code = lean(found.simplified, found.traditional)
+    chinese = (found.han > 0) & (found.han > found.japanese + found.hangul)
+    code[~chinese] = len(SCRIPTS)
+    return pl.Series("script", [*SCRIPTS, None], dtype=pl.Enum(SCRIPTS)).gather(code)
+
+
+def lean(simplified: np.ndarray, traditional: np.ndarray) -> np.ndarray:
+    """The script of Chinese texts by their characters of one script alone: int64, positions in `SCRIPTS`."""
+    less = np.minimum(simplified, traditional)
+    mixed = (less > 1) & (less * MINORITY >= simplified + traditional)
+    return np.where(mixed, 2, np.where(traditional > simplified, 1, 0))

@@ -7,8 +7,8 @@ Japanese is known by its kana. A *run* is a longest stretch of Han and kana; it 
 written with particles in kana between the Han, Chinese that mentions a Japanese word sets it apart, so a Chinese text with a few Japanese words keeps
 its Chinese runs, and the Han of Japanese runs, of which many look simplified (国, 会, 学), count for neither script.
 
-A Latin word counts as prose only where it does not touch digits or the signs of code and addresses (`_ / = ( {` and so on), has two letters
-or more, and is not inside a fenced block. All others are counted apart, as code.
+A Latin word of two letters or more counts as prose only where it does not touch digits or the signs of code and addresses (`_ / = {` and so on, also a bracket
+as in `f(x)` and a stop as in `a.b`), nor stands beside an equals sign, nor inside a fenced block. Those are counted apart, as code.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from corpus.text.marks import utf8
 from corpus.text.scripts import SIMPLIFIED, TRADITIONAL, only
 from corpus.text.words import slots
 
-_HAN, _KANA, _HANGUL, _LATIN, _LETTER, _DIGIT, _CODE, _TICK, _LINE, _QUOTE, _STOP = range(1, 12)
-_KIND = 0x0F
+HAN, KANA, _HANGUL, _LATIN, _LETTER, _DIGIT, _CODE, _TICK, _LINE, _QUOTE, _STOP = range(1, 12)
+KIND = 0x0F
 _ACCENT = 0x40
 _CODE_SIGNS = "_/\\=<>{}$@#&|~^%+"
 JAPANESE_SHARE = 8
@@ -81,7 +81,7 @@ def kinds_of_characters() -> np.ndarray:
     """What every code point is to the kernel: uint8[0x110000]."""
     bits = c.table()
     kinds = np.zeros(len(bits), dtype=np.uint8)
-    for bit, kind in ((c.LETTER, _LETTER), (c.HAN, _HAN), (c.KANA, _KANA), (c.HANGUL, _HANGUL), (c.LATIN, _LATIN), (c.DIGIT, _DIGIT)):
+    for bit, kind in ((c.LETTER, _LETTER), (c.HAN, HAN), (c.KANA, KANA), (c.HANGUL, _HANGUL), (c.LATIN, _LATIN), (c.DIGIT, _DIGIT)):
         kinds[(bits & np.uint32(bit)) != 0] = kind
     for sign in _CODE_SIGNS:
         kinds[ord(sign)] = _CODE
@@ -112,9 +112,11 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
             byte = data[at]
             if byte < 0x80:
                 # Words of ASCII letters, which are nearly all, are read in a loop of their own.
-                kind = table[byte] & _KIND
+                kind = table[byte] & KIND
                 if kind == _LATIN:
-                    joined = fenced or before == _CODE or before == _DIGIT or (before == _STOP and at - 1 > line_start and _word(data[at - 2]))
+                    joined = fenced or before == _CODE or before == _DIGIT
+                    if at - 1 > line_start:
+                        joined = joined or ((before == _STOP or data[at - 1] == 40) and _letter(data[at - 2])) or (data[at - 1] == 32 and data[at - 2] == 61)
                     key = np.uint64(0)
                     length = 0
                     accent = False
@@ -129,7 +131,7 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
                                 break
                             at += 1
                         elif byte < 0xE0:
-                            if (table[(np.int64(byte) & 0x1F) << 6 | (np.int64(data[at + 1]) & 0x3F)] & _KIND) != _LATIN:
+                            if (table[(np.int64(byte) & 0x1F) << 6 | (np.int64(data[at + 1]) & 0x3F)] & KIND) != _LATIN:
                                 break
                             accent = True
                             length += 1
@@ -143,8 +145,8 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
                         else:
                             break
                     if at < end and data[at] < 0x80:
-                        after = table[data[at]] & _KIND
-                        joined = joined or after == _CODE or after == _DIGIT or data[at] == 40
+                        after = table[data[at]] & KIND
+                        joined = joined or after == _CODE or after == _DIGIT or data[at] == 40 or (data[at] == 32 and at + 1 < end and data[at + 1] == 61)
                     if length < 2:  # a variable or an option; I and a never stand alone
                         pass
                     elif joined:
@@ -193,14 +195,14 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
                     | (np.int64(data[at + 3]) & 0x3F)
                 ]
                 at += 4
-            kind = bits & _KIND
-            if kind == _HAN:
+            kind = bits & KIND
+            if kind == HAN:
                 run_han += 1
                 if bits & SIMPLIFIED:
                     run_simplified += 1
                 elif bits & TRADITIONAL:
                     run_traditional += 1
-            elif kind == _KANA:
+            elif kind == KANA:
                 run_kana += 1
                 kana += 1
             else:
@@ -235,5 +237,5 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _word(byte: int) -> bool:
+def _letter(byte: int) -> bool:
     return np.uint8(97) <= (byte | np.uint8(0x20)) <= np.uint8(122)
