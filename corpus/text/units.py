@@ -23,11 +23,10 @@ from numba import njit
 from corpus.text import characters as c
 from corpus.text.marks import utf8
 from corpus.text.scripts import SIMPLIFIED, TRADITIONAL, only
-from corpus.text.words import slots
+from corpus.text.words import MULTIPLIER, slots
 
-HAN, KANA, _HANGUL, _LATIN, _LETTER, _DIGIT, _CODE, _TICK, _LINE, _QUOTE, _STOP = range(1, 12)
+HAN, KANA, _HANGUL, _LATIN, _LETTER, _DIGIT, _CODE, _TICK, _LINE, _QUOTE = range(1, 11)
 KIND = 0x0F
-_ACCENT = 0x40
 _CODE_SIGNS = "_/\\=<>{}$@#&|~^%+"
 JAPANESE_SHARE = 8
 """A run of Han and kana is Japanese when it has at least one kana for so many characters."""
@@ -85,9 +84,8 @@ def kinds_of_characters() -> np.ndarray:
         kinds[(bits & np.uint32(bit)) != 0] = kind
     for sign in _CODE_SIGNS:
         kinds[ord(sign)] = _CODE
-    for sign, kind in (("`", _TICK), ("\n", _LINE), ("'", _QUOTE), ("’", _QUOTE), (".", _STOP)):
+    for sign, kind in (("`", _TICK), ("\n", _LINE), ("'", _QUOTE), ("’", _QUOTE)):
         kinds[ord(sign)] = kind
-    kinds[0x80:][kinds[0x80:] == _LATIN] |= _ACCENT
     simplified, traditional = only()
     kinds[simplified] |= SIMPLIFIED
     kinds[traditional] |= TRADITIONAL
@@ -99,94 +97,36 @@ def kinds_of_characters() -> np.ndarray:
 def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.ndarray, classes: np.ndarray) -> np.ndarray:
     n = len(offsets) - 1
     out = np.zeros((n, 12), dtype=np.int64)
-    size = np.uint64(len(keys) - 1)
     for i in range(n):
-        at, end = offsets[i], offsets[i + 1]
+        first, end = offsets[i], offsets[i + 1]
+        if first == end:
+            continue
         simplified, traditional, han, japanese, kana, hangul, others = 0, 0, 0, 0, 0, 0, 0
         words, code, english, foreign, accented = 0, 0, 0, 0, 0
         run_han, run_kana, run_simplified, run_traditional = 0, 0, 0, 0
-        before = _LINE  # kind of the character before
-        line_start = at
+        length, start, key, accent = 0, first, np.uint64(0), False  # of the word that is being read
+        before = _LINE  # kind of the character before, letters of Latin words aside
         fenced = False
-        while at < end:
-            byte = data[at]
-            if byte < 0x80:
-                # Words of ASCII letters, which are nearly all, are read in a loop of their own.
-                kind = table[byte] & KIND
-                if kind == _LATIN:
-                    joined = fenced or before == _CODE or before == _DIGIT
-                    if at - 1 > line_start:
-                        joined = joined or ((before == _STOP or data[at - 1] == 40) and _letter(data[at - 2])) or (data[at - 1] == 32 and data[at - 2] == 61)
-                    key = np.uint64(0)
-                    length = 0
-                    accent = False
-                    while at < end:
-                        byte = data[at]
-                        if byte < 0x80:
-                            lower = byte | np.uint8(0x20)
-                            if np.uint8(97) <= lower <= np.uint8(122):
-                                key = key << np.uint64(8) | np.uint64(lower)
-                                length += 1
-                            elif byte != 39:  # an apostrophe does not end a word: don't is read as dont
-                                break
-                            at += 1
-                        elif byte < 0xE0:
-                            if (table[(np.int64(byte) & 0x1F) << 6 | (np.int64(data[at + 1]) & 0x3F)] & KIND) != _LATIN:
-                                break
-                            accent = True
-                            length += 1
-                            at += 2
-                        elif byte == 0xE2 and data[at + 1] == 0x80 and data[at + 2] == 0x99:  # ’
-                            at += 3
-                        elif byte == 0xE1 and 0xB8 <= data[at + 1] <= 0xBB:  # U+1E00-U+1EFF
-                            accent = True
-                            length += 1
-                            at += 3
-                        else:
-                            break
-                    if at < end and data[at] < 0x80:
-                        after = table[data[at]] & KIND
-                        joined = joined or after == _CODE or after == _DIGIT or data[at] == 40 or (data[at] == 32 and at + 1 < end and data[at + 1] == 61)
-                    if length < 2:  # a variable or an option; I and a never stand alone
-                        pass
-                    elif joined:
-                        code += 1
-                    else:
-                        words += 1
-                        if accent:
-                            accented += 1
-                        elif length <= 8:
-                            slot = (key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(52) & size
-                            while keys[slot] != 0:
-                                if keys[slot] == key:
-                                    if classes[slot] == 1:
-                                        english += 1
-                                    else:
-                                        foreign += 1
-                                    break
-                                slot = (slot + np.uint64(1)) & size
-                    before = _LATIN
-                    if run_han + run_kana:
-                        if run_kana * JAPANESE_SHARE >= run_han + run_kana:
-                            japanese += run_han + run_kana
-                        else:
-                            han += run_han
-                            simplified += run_simplified
-                            traditional += run_traditional
-                        run_han, run_kana, run_simplified, run_traditional = 0, 0, 0, 0
-                    continue
-                bits = table[byte]
+        at = first
+        while at <= end:
+            byte = data[at] if at < end else np.uint8(10)  # the end ends a word, a run and a line
+            lower = byte | np.uint8(0x20)
+            if np.uint8(lower - np.uint8(97)) < 26:
+                if length == 0:
+                    start = at
+                key = key << np.uint64(8) | np.uint64(lower)
+                length += 1
                 at += 1
-                if kind == _LINE:
-                    line_start = at
-                elif kind == _TICK and at + 1 < end and line_start == at - 1 and data[at] == 96 and data[at + 1] == 96:
-                    fenced = not fenced
+                continue
+            if byte < 0x80:
+                bits = table[byte]
+                size = 1
             elif byte < 0xE0:
                 bits = table[(np.int64(byte) & 0x1F) << 6 | (np.int64(data[at + 1]) & 0x3F)]
-                at += 2
+                size = 2
             elif byte < 0xF0:
                 bits = table[(np.int64(byte) & 0x0F) << 12 | (np.int64(data[at + 1]) & 0x3F) << 6 | (np.int64(data[at + 2]) & 0x3F)]
-                at += 3
+                size = 3
             else:
                 bits = table[
                     (np.int64(byte) & 0x07) << 18
@@ -194,14 +134,53 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
                     | (np.int64(data[at + 2]) & 0x3F) << 6
                     | (np.int64(data[at + 3]) & 0x3F)
                 ]
-                at += 4
+                size = 4
             kind = bits & KIND
+            if kind == _LATIN:
+                if length == 0:
+                    start = at
+                length += 1
+                accent = True
+                at += size
+                continue
+            if length > 0:
+                if kind == _QUOTE:  # it does not end a word: don't is read as dont
+                    at += size
+                    continue
+                joined = fenced or kind == _CODE or kind == _DIGIT or byte == 40 or (byte == 32 and at + 1 < end and data[at + 1] == 61)
+                if start > first and data[start - 1] < 0x80:
+                    joined = joined or (table[data[start - 1]] & KIND) == _CODE or (table[data[start - 1]] & KIND) == _DIGIT
+                    if start > first + 1:
+                        joined = joined or (data[start - 1] == 32 and data[start - 2] == 61)
+                        joined = joined or ((data[start - 1] == 46 or data[start - 1] == 40) and _letter(data[start - 2]))
+                if length == 1 and not accent:  # a variable or an option; I and a never stand alone
+                    pass
+                elif joined:
+                    code += 1
+                else:
+                    words += 1
+                    if accent:
+                        accented += 1
+                    else:
+                        # A word of more than eight letters, of which the lists have none, is looked up by the last eight.
+                        slot = np.int64(key * np.uint64(MULTIPLIER) >> np.uint64(52))
+                        known = np.int64(keys[slot] == key) * classes[slot] + np.int64(keys[slot + 1] == key) * classes[slot + 1]
+                        english += known & 1
+                        foreign += known >> 1
+                length, key, accent = 0, np.uint64(0), False
+                before = _LATIN
+                if run_han + run_kana:
+                    if run_kana * JAPANESE_SHARE >= run_han + run_kana:
+                        japanese += run_han + run_kana
+                    else:
+                        han += run_han
+                        simplified += run_simplified
+                        traditional += run_traditional
+                    run_han, run_kana, run_simplified, run_traditional = 0, 0, 0, 0
             if kind == HAN:
                 run_han += 1
-                if bits & SIMPLIFIED:
-                    run_simplified += 1
-                elif bits & TRADITIONAL:
-                    run_traditional += 1
+                run_simplified += (bits & SIMPLIFIED) >> 4
+                run_traditional += (bits & TRADITIONAL) >> 5
             elif kind == KANA:
                 run_kana += 1
                 kana += 1
@@ -214,22 +193,14 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
                         simplified += run_simplified
                         traditional += run_traditional
                     run_han, run_kana, run_simplified, run_traditional = 0, 0, 0, 0
-                if kind == _HANGUL:
+                if kind == _TICK and before == _LINE and at + 2 < end and data[at + 1] == 96 and data[at + 2] == 96:
+                    fenced = not fenced
+                elif kind == _LETTER and before != _LETTER:
+                    others += 1
+                elif kind == _HANGUL:
                     hangul += 1
-                elif kind == _LETTER:
-                    if before != _LETTER:
-                        others += 1
-                elif kind == _LATIN and before != _LATIN:  # a word that begins with an accented letter; the rest of it reads as a word of its own
-                    accented += 1
-                    words += 1
             before = kind
-        if run_han + run_kana:
-            if run_kana * JAPANESE_SHARE >= run_han + run_kana:
-                japanese += run_han + run_kana
-            else:
-                han += run_han
-                simplified += run_simplified
-                traditional += run_traditional
+            at += size
         row = out[i]
         row[0], row[1], row[2], row[3], row[4], row[5] = simplified, traditional, han, japanese, kana, hangul
         row[6], row[7], row[8], row[9], row[10], row[11] = others, words, code, english, foreign, accented
@@ -238,4 +209,4 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
 
 @njit(cache=True, nogil=True, inline="always")
 def _letter(byte: int) -> bool:
-    return np.uint8(97) <= (byte | np.uint8(0x20)) <= np.uint8(122)
+    return np.uint8((byte | np.uint8(0x20)) - np.uint8(97)) < 26

@@ -49,6 +49,8 @@ et non cum ad quod sunt qui sed ab esse
 """.split()
 
 _SIZE = 4096
+MULTIPLIER = 0x1E2FEB89414C343D
+"""Found by trial: with it no word of the lists is further away than one slot."""
 
 
 def _key(word: str) -> int:
@@ -57,21 +59,25 @@ def _key(word: str) -> int:
 
 @cache
 def slots() -> tuple[np.ndarray, np.ndarray]:
-    """A hash table of both lists: keys (uint64, a word's letters as a number, 0 where empty) and whose they are (uint8: 1 English, 2 another's).
+    """A hash table of both lists: keys (uint64, a word's letters as a number, 0 where empty) and whose they are (int64: 1 English, 2 another's).
+
+    A word is in the slot that its key says or in the next.
 
     Words that have letters beyond ASCII are left out (accents are counted themselves), apostrophes are not part of a key.
     """
     english = {word.replace("'", "") for word in ENGLISH}
     # Two letters or more, as the kernel counts no others.
     foreign = {word for word in FOREIGN if word.isascii() and 2 <= len(word) <= 8} - english - _BOTH
-    keys = np.zeros(_SIZE, dtype=np.uint64)
-    kinds = np.zeros(_SIZE, dtype=np.uint8)
+    keys = np.zeros(_SIZE + 1, dtype=np.uint64)
+    kinds = np.zeros(_SIZE + 1, dtype=np.int64)
     for kind, words in ((1, {w for w in english if 2 <= len(w) <= 8}), (2, foreign)):
         for word in sorted(words):
             key = _key(word)
-            slot = (key * 0x9E3779B97F4A7C15 % 2**64) >> 52 & _SIZE - 1
-            while keys[slot]:
-                slot = (slot + 1) % _SIZE
+            slot = (key * MULTIPLIER % 2**64) >> 52
+            if keys[slot]:
+                slot += 1
+            if keys[slot]:
+                raise ValueError(f"no free slot for {word!r}: change MULTIPLIER")
             keys[slot], kinds[slot] = key, kind
     keys.flags.writeable = kinds.flags.writeable = False
     return keys, kinds
