@@ -1,8 +1,9 @@
 """How often the language and the script of a line are told right, and how fast: on lines whose sources say what they are.
 
-No line is labelled by anything that the detectors use. English is what English sets hold, less the rows that speak of another language or of code at their beginning,
-or have a letter beyond ASCII anywhere; Chinese is what Chinese sets hold, less the lines with fewer Han than two in three characters; mixed are joined from one of each;
-other languages are articles of the Latgalian and the Japanese Wikipedia, answers to "translate into French" and the like, and the sentences in `sentences`.
+No line is labelled by anything that the detectors use. English is what English sets hold, less the rows that speak of another
+language or of code at their beginning, or have a letter beyond ASCII anywhere; Chinese is what Chinese sets hold, less the
+lines with fewer Han than two in three characters; mixed are joined from one of each; other languages are articles of the
+Latgalian and the Japanese Wikipedia, answers to "translate into French" and the like, and the sentences in `sentences`.
 Traditional script is what Taiwanese sets hold, and what OpenCC makes of simplified lines for Taiwan and Hong Kong.
 """
 
@@ -32,7 +33,8 @@ _MOST = 4000
 """Lines taken of one file."""
 _ASKS = re.compile(
     r"translat|spanish|french|german|italian|portuguese|dutch|latin|swedish|polish|vietnamese|indonesian|japanese|chinese|korean|russian|hindi|arabic|languages?\b|"
-    r"\bcode|program|function|html|sql|regular exp|regex|script|python|java|json|algorithm|equation|formula|url|anagram|pig latin|cipher|encrypt|password|morse|unscramble",
+    r"\bcode|program|function|html|sql|regular exp|regex|script|python|java|json|algorithm|equation|formula|url|anagram|"
+    r"pig latin|cipher|encrypt|password|morse|unscramble",
     re.IGNORECASE,
 )
 _INTO = re.compile(r"\b(?:to|into|in) (Spanish|French|German|Italian|Portuguese|Dutch|Swedish|Polish|Vietnamese|Indonesian)\b")
@@ -83,7 +85,8 @@ def chinese(folder: Path) -> dict[str, list[str]]:
     """Lines of Chinese sets of the mainland, by set."""
     found = {}
     for name in (
-        "belle/Belle_open_source_1k.json", "belle/train_2M_CN_sample.json", "belle/train_3.5M_CN_sample.json", "alpaca_gpt4/alpaca_zh_demo.json",
+        "belle/Belle_open_source_1k.json", "belle/train_2M_CN_sample.json", "belle/train_3.5M_CN_sample.json",
+        "alpaca_gpt4/alpaca_zh_demo.json",
         "alpaca_zh_hikariming/建议类问题.json", "baike_qa2019/baike_qa_train_sample.json", "oasst_zh/oaast_sft_zh.json",
     ):  # fmt: skip
         paths = [folder / name] if (folder / name).is_file() else sorted((folder / name).glob("*.json*"))
@@ -95,10 +98,22 @@ def chinese(folder: Path) -> dict[str, list[str]]:
 def english(folder: Path) -> dict[str, list[str]]:
     """Lines of English sets, by set."""
     found = {}
-    for name in ("alpaca/alpaca_data.json", "lima", "hh_rlhf/harmless-base/test.jsonl.gz", "c4/c4_demo.jsonl", "oasst1/en_100_message.jsonl", "gpteacher", "sharegpt_vicuna"):
+    for name in (
+        "alpaca/alpaca_data.json",
+        "lima",
+        "hh_rlhf/harmless-base/test.jsonl.gz",
+        "c4/c4_demo.jsonl",
+        "oasst1/en_100_message.jsonl",
+        "gpteacher",
+        "sharegpt_vicuna",
+    ):
         paths = [folder / name] if (folder / name).is_file() else sorted((folder / name).rglob("*.json*"))
         records = ((record, json.dumps(record, ensure_ascii=False)) for path in paths for record in _json(path))
-        kept = (record for record, text in records if not _ASKS.search(text[:2000]) and not any(char.isalpha() for char in text if not char.isascii()))
+        kept = (
+            record
+            for record, text in records
+            if not _ASKS.search(text[:2000]) and not any(char.isalpha() for char in text if not char.isascii())
+        )
         found[name] = _lines(text for record in kept for text in _strings(record))
     return found
 
@@ -110,7 +125,11 @@ def others(folder: Path) -> dict[str, list[str]]:
         "ja wiki": "minidumps/ja/wiki.xml.bz2",
     }
     found = {name: _lines(_wiki(folder / "wikipedia_xml" / path)) for name, path in dumps.items()}
-    asked = (r["output"] for r in _json(folder / "alpaca/alpaca_data.json") if _INTO.search(r["instruction"]) and len(_INTO.findall(r["instruction"])) == 1)
+    asked = (
+        r["output"]
+        for r in _json(folder / "alpaca/alpaca_data.json")
+        if _INTO.search(r["instruction"]) and len(_INTO.findall(r["instruction"])) == 1
+    )
     found["alpaca translations"] = _lines(asked)
     found["sentences"] = _lines(text for texts in OTHER.values() for text in texts)
     return found
@@ -119,8 +138,17 @@ def others(folder: Path) -> dict[str, list[str]]:
 def labelled(folder: Path) -> list[tuple[str, str, str]]:
     """(language, where it comes from, line)."""
     zh, en = chinese(folder), english(folder)
-    found = [(label, name, line) for label, sets in (("zh", zh), ("en", en), ("other", others(folder))) for name, lines in sets.items() for line in lines]
-    halves = zip((x for x in zh["belle/Belle_open_source_1k.json"] if len(x) < 80), (x for x in en["alpaca/alpaca_data.json"] if len(x) > 60), strict=False)
+    found = [
+        (label, name, line)
+        for label, sets in (("zh", zh), ("en", en), ("other", others(folder)))
+        for name, lines in sets.items()
+        for line in lines
+    ]
+    halves = zip(
+        (x for x in zh["belle/Belle_open_source_1k.json"] if len(x) < 80),
+        (x for x in en["alpaca/alpaca_data.json"] if len(x) > 60),
+        strict=False,
+    )
     return found + [("mixed", "joined", f"{a}\n{b}") for a, b in halves]
 
 
@@ -151,7 +179,11 @@ def judge(rows: list[tuple[str, str, str]], said: list[str | None], show: int = 
     head = f"| is | from | {' | '.join(answers)} |\n|{' --- |' * (len(answers) + 2)}"
     body = [f"| {label} | {name} | {' | '.join(str(cell[x]) for x in answers)} |" for (label, name), cell in table.items()]
     wrong = [(label, answer, name, line) for (label, name, line), answer in zip(rows, said, strict=True) if label != answer]
-    shown = [f"{label} said {answer} ({name}): {line[:160]!r}" for label, answer, name, line in wrong[:: max(1, len(wrong) // show)]] if show and wrong else []
+    shown = (
+        [f"{label} said {answer} ({name}): {line[:160]!r}" for label, answer, name, line in wrong[:: max(1, len(wrong) // show)]]
+        if show and wrong
+        else []
+    )
     return 1 - len(wrong) / len(rows), "\n".join([head, *body, *shown])
 
 
@@ -169,7 +201,8 @@ def main() -> None:
         seconds = time.perf_counter() - started
         share, table = judge(rows, said, given.show)
         size = sum(texts.str.len_bytes())
-        print(f"## {name}: {share:.2%} of {len(rows)} lines right, {size / seconds / 1e6:.0f} MB/s, {seconds / size * 1e9:.1f} ns a byte\n\n{table}\n")
+        speed = f"{size / seconds / 1e6:.0f} MB/s, {seconds / size * 1e9:.1f} ns a byte"
+        print(f"## {name}: {share:.2%} of {len(rows)} lines right, {speed}\n\n{table}\n")
 
 
 if __name__ == "__main__":

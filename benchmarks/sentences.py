@@ -1,4 +1,5 @@
-"""Sentences written for this project in languages that are neither Chinese nor English: the hard half of telling languages apart, in one-line texts."""
+"""Sentences written for this project in languages that are neither Chinese nor English: the hard half of telling languages
+apart, in one-line texts."""
 
 from __future__ import annotations
 
@@ -94,7 +95,10 @@ OTHER: dict[str, tuple[str, ...]] = {
         "Tuliskan ringkasan singkat dari teks berikut.",
     ),
     "ms": ("Mesyuarat itu ditangguhkan hingga hari Khamis depan.", "Sila terangkan bagaimana enjin elektrik berfungsi."),
-    "tl": ("Maaari mo bang ipaliwanag kung paano gumagana ang makina?", "Kumain kami kagabi sa isang maliit na karinderya malapit sa daungan."),
+    "tl": (
+        "Maaari mo bang ipaliwanag kung paano gumagana ang makina?",
+        "Kumain kami kagabi sa isang maliit na karinderya malapit sa daungan.",
+    ),
     "sw": ("Tafadhali nieleze jinsi injini ya umeme inavyofanya kazi.", "Jana usiku tulikula katika mkahawa mdogo karibu na bandari."),
     "vi": (
         "Bạn có thể giải thích cho tôi động cơ điện hoạt động như thế nào không?",

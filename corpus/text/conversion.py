@@ -4,14 +4,16 @@ OpenCC converts; what it may touch is decided here, for every text by itself:
 
 - Japanese stays: a text that is Japanese more than Chinese as it is, and in a Chinese text every run with kana (see `units`).
 - Code, addresses and whatever else `protect.pieces` protects stay.
-- A text of the other script, or of both, is converted. In a text that is in the wanted script already, only the characters that exist in the other script alone are:
-  a stray 愛 becomes 爱, and nothing that is right already can go wrong (范先生 in a traditional text does not become 範先生).
+- A text of the other script, or of both, is converted. In a text that is in the wanted script already, only the characters that
+  exist in the other script alone are: a stray 愛 becomes 爱, and nothing that is right already can go wrong (范先生 in a traditional
+  text does not become 範先生).
 - Nothing but Han characters changes, whatever OpenCC says.
 
 So afterwards no character of the other script is left outside of what stays, and a second pass finds nothing to do.
 
-Texts are joined, converted in one call (1.7 times as fast as one by one) and cut by position: conversion of characters keeps their number. Where it did not, the characters are
-converted one by one. OpenCC reads up to U+0000 in some conversions, so that one is hidden from it.
+Texts are joined, converted in one call (1.7 times as fast as one by one) and cut by position: conversion of characters keeps
+their number. Where it did not, the characters are converted one by one. OpenCC reads up to U+0000 in some conversions, so that
+one is hidden from it.
 """
 
 from __future__ import annotations
@@ -86,7 +88,9 @@ def _codes(text: str) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _keep(before: np.ndarray, after: np.ndarray, ends: np.ndarray, whole: np.ndarray, kinds: np.ndarray, table: np.ndarray, unwanted: int) -> None:
+def _keep(
+    before: np.ndarray, after: np.ndarray, ends: np.ndarray, whole: np.ndarray, kinds: np.ndarray, table: np.ndarray, unwanted: int
+) -> None:
     """Takes back, in `after`, what the converter changed and must stay.
 
     Args:

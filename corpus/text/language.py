@@ -1,13 +1,16 @@
 """Which language a text is in: `zh`, `en`, `mixed` or `other`.
 
-The scripts decide most texts. A Han character is one unit and a word of letters is one (see `units`); what has half of all units, or less than one in ten, is clear.
-In between, a Chinese text that uses English words is Chinese, and one that holds English sentences (a translation with its source) is mixed: function words
-tell sentences from words. Latin words are English or not by the commonest words of each, and only the lines without enough of them (names, headings, lists)
-go to a detector, CLD2, which sees about one English line in twenty and no longer text. It is compiled in, offline and deterministic, and was the best of three on
-just these lines: 12 µs each and 93 % right, against 85 µs and 64 % of English ones for py3langid; lingua took 3,300 µs and 1.3 GB for 83 %.
+The scripts decide most texts. A Han character is one unit and a word of letters is one (see `units`); what has half of all
+units, or less than one in ten, is clear. In between, a Chinese text that uses English words is Chinese, and one that holds
+English sentences (a translation with its source) is mixed: function words tell sentences from words. Latin words are English or
+not by the commonest words of each, and only the lines without enough of them (names, headings, lists) go to a detector, CLD2,
+which sees about one English line in twenty and no longer text. It is compiled in, offline and deterministic, and was the best
+of three on just these lines: 12 µs each and 93 % right, against 85 µs and 64 % of English ones for py3langid; lingua took 3,300
+µs and 1.3 GB for 83 %.
 
-Code has no language of its own to be told, and its words are English: a text of nothing but code is `en`; beside Chinese, code counts for nothing, so that a question in
-Chinese with an answer in Python is `zh`. Null: texts without words (numbers, formulas of single letters).
+Code has no language of its own to be told, and its words are English: a text of nothing but code is `en`; beside Chinese, code
+counts for nothing, so that a question in Chinese with an answer in Python is `zh`. Null: texts without words (numbers, formulas
+of single letters).
 """
 
 from __future__ import annotations
@@ -45,9 +48,13 @@ def _decide(u: Units) -> np.ndarray:
     words = np.where((u.code >= u.words) & (u.han + foreign > 0), 0, u.words)
     total = u.han + foreign + words
     strange = u.foreign + u.accented
-    english = (u.english * 5 >= words) & (u.english > 2 * strange) | (strange == 0) & (u.english > 0) & (u.english * 10 >= words) | (u.code >= words)
+    english = (
+        (u.english * 5 >= words) & (u.english > 2 * strange)
+        | (strange == 0) & (u.english > 0) & (u.english * 10 >= words)
+        | (u.code >= words)
+    )
     stranger = (strange * 5 >= words) & (strange > 2 * u.english) | (u.english == 0) & (strange > 0)
-    two = (words >= 16) & (u.english * 8 >= words) & (strange * 8 >= words)
+    two = (words >= 16) & (u.english * 6 >= words) & (strange * 6 >= words)
     latin = np.select([two, english, stranger], [_MIXED, _EN, _OTHER], _ASK)
     sentences = (u.english * 5 >= words) & (u.english > 1) | (words * 2 >= total)
     return np.select(
@@ -64,7 +71,8 @@ def _decide(u: Units) -> np.ndarray:
 
 
 def _english(texts: pl.Series) -> np.ndarray:
-    """Whether the detector takes a text for English, or cannot tell: what is neither is mostly a list of names, and English by its surroundings."""
+    """Whether the detector takes a text for English, or cannot tell: what is neither is mostly a list of names, and English by its
+    surroundings."""
     letters = texts.str.slice(0, _READ).str.replace_all(r"[^\p{Latin}']+", " ")
     return np.array([_ask(text) in ("en", "un") for text in letters], dtype=bool)
 

@@ -1,8 +1,9 @@
 """Which Chinese script a text is written in.
 
-`hans` (simplified), `hant` (traditional) or `mixed`, told by the characters that exist in one script alone (see `scripts`). A script that makes up less than
-one in ten of these does not count: a simplified text may spell a name from Hong Kong. A text whose Han characters both scripts share (`一二三`, `你好`) is `hans`:
-it is simplified Chinese as it stands, and converting it would change nothing. Null: a text without Han, or one that is Japanese or Korean more than Chinese.
+`hans` (simplified), `hant` (traditional) or `mixed`, told by the characters that exist in one script alone (see `scripts`). A
+script that makes up less than one in ten of these does not count: a simplified text may spell a name from Hong Kong. A text
+whose Han characters both scripts share (`一二三`, `你好`) is `hans`: it is simplified Chinese as it stands, and converting it would
+change nothing. Null: a text without Han, or one that is Japanese or Korean more than Chinese.
 """
 
 from __future__ import annotations

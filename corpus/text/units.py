@@ -1,14 +1,17 @@
 """What a text is written with: characters of either Chinese script, Japanese, Korean, words of Latin and of other letters.
 
-One compiled kernel reads the UTF-8 bytes of a column once and counts, for every text, all that telling its script and its language takes. What is
-counted are *units*, so that languages can be compared: a Han character is one, a word of letters is one.
+One compiled kernel reads the UTF-8 bytes of a column once and counts, for every text, all that telling its script and its
+language takes. What is counted are *units*, so that languages can be compared: a Han character is one, a word of letters is
+one.
 
-Japanese is known by its kana. A *run* is a longest stretch of Han and kana; it is Japanese when one in eight of its characters is kana. Japanese is
-written with particles in kana between the Han, Chinese that mentions a Japanese word sets it apart, so a Chinese text with a few Japanese words keeps
-its Chinese runs, and the Han of Japanese runs, of which many look simplified (国, 会, 学), count for neither script.
+Japanese is known by its kana. A *run* is a longest stretch of Han and kana; it is Japanese when one in eight of its characters
+is kana. Japanese is written with particles in kana between the Han, Chinese that mentions a Japanese word sets it apart, so a
+Chinese text with a few Japanese words keeps its Chinese runs, and the Han of Japanese runs, of which many look simplified (国,
+会, 学), count for neither script.
 
-A Latin word of two letters or more counts as prose only where it does not touch digits or the signs of code and addresses (`_ / = {` and so on, also a bracket
-as in `f(x)` and a stop as in `a.b`), nor stands beside an equals sign, nor inside a fenced block. Those are counted apart, as code.
+A Latin word of two letters or more counts as prose only where it does not touch digits or the signs of code and addresses (`_ /
+= {` and so on, also a bracket as in `f(x)` and a stop as in `a.b`), nor stands beside an equals sign, nor inside a fenced
+block. Those are counted apart, as code.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from corpus.text.marks import utf8
 from corpus.text.scripts import SIMPLIFIED, TRADITIONAL, only
 from corpus.text.words import MULTIPLIER, slots
 
-HAN, KANA, _HANGUL, _LATIN, _LETTER, _DIGIT, _CODE, _TICK, _LINE, _QUOTE = range(1, 11)
+HAN, KANA, _HANGUL, _LATIN, _LETTER, _DIGIT, _CODE, _TICK, _LINE, _QUOTE, _JOINT, _BLANK = range(1, 13)
 KIND = 0x0F
 _CODE_SIGNS = "_/\\=<>{}$@#&|~^%+"
 JAPANESE_SHARE = 8
@@ -84,7 +87,7 @@ def kinds_of_characters() -> np.ndarray:
         kinds[(bits & np.uint32(bit)) != 0] = kind
     for sign in _CODE_SIGNS:
         kinds[ord(sign)] = _CODE
-    for sign, kind in (("`", _TICK), ("\n", _LINE), ("'", _QUOTE), ("’", _QUOTE)):
+    for sign, kind in (("`", _TICK), ("\n", _LINE), ("'", _QUOTE), ("’", _QUOTE), (".", _JOINT), ("(", _JOINT), (" ", _BLANK)):
         kinds[ord(sign)] = kind
     simplified, traditional = only()
     kinds[simplified] |= SIMPLIFIED
@@ -147,36 +150,36 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
                 if kind == _QUOTE:  # it does not end a word: don't is read as dont
                     at += size
                     continue
-                joined = fenced or kind == _CODE or kind == _DIGIT or byte == 40 or (byte == 32 and at + 1 < end and data[at + 1] == 61)
-                if start > first and data[start - 1] < 0x80:
-                    joined = joined or (table[data[start - 1]] & KIND) == _CODE or (table[data[start - 1]] & KIND) == _DIGIT
-                    if start > first + 1:
-                        joined = joined or (data[start - 1] == 32 and data[start - 2] == 61)
-                        joined = joined or ((data[start - 1] == 46 or data[start - 1] == 40) and _letter(data[start - 2]))
-                if length == 1 and not accent:  # a variable or an option; I and a never stand alone
-                    pass
-                elif joined:
-                    code += 1
-                else:
-                    words += 1
-                    if accent:
-                        accented += 1
-                    else:
-                        # A word of more than eight letters, of which the lists have none, is looked up by the last eight.
-                        slot = np.int64(key * np.uint64(MULTIPLIER) >> np.uint64(52))
-                        known = np.int64(keys[slot] == key) * classes[slot] + np.int64(keys[slot + 1] == key) * classes[slot + 1]
-                        english += known & 1
-                        foreign += known >> 1
+                # Whether a word is known is anybody's guess: nothing branches on it, a wrong guess costs as much as four letters.
+                front = int(table[data[start - 1]] & KIND) if start > first and data[start - 1] < 0x80 else 0
+                joined = fenced | (kind == _CODE) | (kind == _DIGIT) | (byte == 40) | (front == _CODE) | (front == _DIGIT)
+                if byte == 32:
+                    joined |= data[min(at + 1, end - 1)] == 61
+                if front == _JOINT and start > first + 1:
+                    joined |= _letter(data[start - 2])
+                if front == _BLANK and start > first + 1:
+                    joined |= data[start - 2] == 61
+                whole = (length > 1) | accent  # not a variable or an option; I and a never stand alone
+                prose = int(whole & (not joined))
+                code += int(whole & joined)
+                words += prose
+                accented += prose & int(accent)
+                # A word of more than eight letters, of which the lists have none, is looked up by the last eight.
+                slot = np.int64(key * np.uint64(MULTIPLIER) >> np.uint64(52))
+                known = np.int64(keys[slot] == key) * classes[slot] + np.int64(keys[slot + 1] == key) * classes[slot + 1]
+                known *= prose & int(not accent)
+                english += int(known & 1)
+                foreign += int(known >> 1)
                 length, key, accent = 0, np.uint64(0), False
                 before = _LATIN
-                if run_han + run_kana:
-                    if run_kana * JAPANESE_SHARE >= run_han + run_kana:
-                        japanese += run_han + run_kana
-                    else:
-                        han += run_han
-                        simplified += run_simplified
-                        traditional += run_traditional
-                    run_han, run_kana, run_simplified, run_traditional = 0, 0, 0, 0
+            if run_han + run_kana and (before == _LATIN or (kind != HAN and kind != KANA)):
+                if run_kana * JAPANESE_SHARE >= run_han + run_kana:
+                    japanese += run_han + run_kana
+                else:
+                    han += run_han
+                    simplified += run_simplified
+                    traditional += run_traditional
+                run_han, run_kana, run_simplified, run_traditional = 0, 0, 0, 0
             if kind == HAN:
                 run_han += 1
                 run_simplified += (bits & SIMPLIFIED) >> 4
@@ -184,21 +187,12 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
             elif kind == KANA:
                 run_kana += 1
                 kana += 1
-            else:
-                if run_han + run_kana:
-                    if run_kana * JAPANESE_SHARE >= run_han + run_kana:
-                        japanese += run_han + run_kana
-                    else:
-                        han += run_han
-                        simplified += run_simplified
-                        traditional += run_traditional
-                    run_han, run_kana, run_simplified, run_traditional = 0, 0, 0, 0
-                if kind == _TICK and before == _LINE and at + 2 < end and data[at + 1] == 96 and data[at + 2] == 96:
-                    fenced = not fenced
-                elif kind == _LETTER and before != _LETTER:
-                    others += 1
-                elif kind == _HANGUL:
-                    hangul += 1
+            elif kind == _TICK and before == _LINE and at + 2 < end and data[at + 1] == 96 and data[at + 2] == 96:
+                fenced = not fenced
+            elif kind == _LETTER and before != _LETTER:
+                others += 1
+            elif kind == _HANGUL:
+                hangul += 1
             before = kind
             at += size
         row = out[i]
@@ -209,4 +203,4 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
 
 @njit(cache=True, nogil=True, inline="always")
 def _letter(byte: int) -> bool:
-    return np.uint8((byte | np.uint8(0x20)) - np.uint8(97)) < 26
+    return bool(np.uint8((byte | np.uint8(0x20)) - np.uint8(97)) < 26)

@@ -53,7 +53,9 @@ NOTHING = ["", "12 + 5 = 17", "……", "x = y + 2", "😀", "3.14159 | 2.71828"
 
 
 @pytest.mark.parametrize(
-    ("texts", "expected"), [(ENGLISH, "en"), (CHINESE, "zh"), (MIXED, "mixed"), (CODE, "en"), (NOTHING, None)], ids=["en", "zh", "mixed", "code", "nothing"]
+    ("texts", "expected"),
+    [(ENGLISH, "en"), (CHINESE, "zh"), (MIXED, "mixed"), (CODE, "en"), (NOTHING, None)],
+    ids=["en", "zh", "mixed", "code", "nothing"],
 )
 def test_languages(texts: list[str], expected: str | None) -> None:
     told = languages(pl.Series(texts, dtype=pl.String)).to_list()
@@ -98,7 +100,11 @@ def test_the_word_table_finds_all_words() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.one_of(st.text(max_size=50), st.text(st.sampled_from("aé’' \u0301`\n.x1_ẞß的の한Яя😀"), max_size=50)), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.one_of(st.text(max_size=50), st.text(st.sampled_from("aé’' \u0301`\n.x1_ẞß的の한Яя😀"), max_size=50)), min_size=1, max_size=4
+    )
+)
 def test_any_text_has_an_answer(texts: list[str]) -> None:
     texts = [text.encode("utf-8", "ignore").decode() for text in texts]
     column = pl.Series(texts)
