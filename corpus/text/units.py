@@ -28,8 +28,10 @@ from corpus.text.marks import utf8
 from corpus.text.scripts import SIMPLIFIED, TRADITIONAL, only
 from corpus.text.words import MULTIPLIER, slots
 
-HAN, KANA, _HANGUL, _LATIN, _LETTER, _DIGIT, _CODE, _TICK, _LINE, _QUOTE, _JOINT, _BLANK = range(1, 13)
+HAN, KANA, _HANGUL, _LATIN, _LETTER, _DIGIT, _CODE, _TICK, _LINE, _QUOTE, _JOINT = range(1, 12)
 KIND = 0x0F
+_JOINS = 0x40
+"""Makes code of a word that touches it."""
 _CODE_SIGNS = "_/\\=<>{}$@#&|~^%+"
 JAPANESE_SHARE = 8
 """A run of Han and kana is Japanese when it has at least one kana for so many characters."""
@@ -85,9 +87,10 @@ def kinds_of_characters() -> np.ndarray:
     kinds = np.zeros(len(bits), dtype=np.uint8)
     for bit, kind in ((c.LETTER, _LETTER), (c.HAN, HAN), (c.KANA, KANA), (c.HANGUL, _HANGUL), (c.LATIN, _LATIN), (c.DIGIT, _DIGIT)):
         kinds[(bits & np.uint32(bit)) != 0] = kind
+    kinds[kinds == _DIGIT] |= _JOINS
     for sign in _CODE_SIGNS:
-        kinds[ord(sign)] = _CODE
-    for sign, kind in (("`", _TICK), ("\n", _LINE), ("'", _QUOTE), ("’", _QUOTE), (".", _JOINT), ("(", _JOINT), (" ", _BLANK)):
+        kinds[ord(sign)] = _CODE | _JOINS
+    for sign, kind in (("`", _TICK), ("\n", _LINE), ("'", _QUOTE), ("’", _QUOTE), (".", _JOINT), ("(", _JOINT)):
         kinds[ord(sign)] = kind
     simplified, traditional = only()
     kinds[simplified] |= SIMPLIFIED
@@ -110,13 +113,15 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
         length, start, key, accent = 0, first, np.uint64(0), False  # of the word that is being read
         before = _LINE  # kind of the character before, letters of Latin words aside
         fenced = False
+        front, last = np.uint8(0), np.uint8(0)  # what stands before the word, and before this character
+        code_from = first - 1  # where a word would be code
         at = first
         while at <= end:
             byte = data[at] if at < end else np.uint8(10)  # the end ends a word, a run and a line
             lower = byte | np.uint8(0x20)
             if np.uint8(lower - np.uint8(97)) < 26:
                 if length == 0:
-                    start = at
+                    start, front = at, last
                 key = key << np.uint64(8) | np.uint64(lower)
                 length += 1
                 at += 1
@@ -141,7 +146,7 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
             kind = bits & KIND
             if kind == _LATIN:
                 if length == 0:
-                    start = at
+                    start, front = at, last
                 length += 1
                 accent = True
                 at += size
@@ -151,14 +156,10 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
                     at += size
                     continue
                 # Whether a word is known is anybody's guess: nothing branches on it, a wrong guess costs as much as four letters.
-                front = int(table[data[start - 1]] & KIND) if start > first and data[start - 1] < 0x80 else 0
-                joined = fenced | (kind == _CODE) | (kind == _DIGIT) | (byte == 40) | (front == _CODE) | (front == _DIGIT)
-                if byte == 32:
-                    joined |= data[min(at + 1, end - 1)] == 61
-                if front == _JOINT and start > first + 1:
-                    joined |= _letter(data[start - 2])
-                if front == _BLANK and start > first + 1:
-                    joined |= data[start - 2] == 61
+                joined = fenced | (start == code_from) | bool((bits | front) & _JOINS)
+                if kind == _JOINT:  # f(x), a.b
+                    code_from = at + 1
+                    joined |= byte == 40
                 whole = (length > 1) | accent  # not a variable or an option; I and a never stand alone
                 prose = int(whole & (not joined))
                 code += int(whole & joined)
@@ -170,6 +171,12 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
                 known *= prose & int(not accent)
                 english += int(known & 1)
                 foreign += int(known >> 1)
+                if byte == 32 and at + 1 < end and data[at + 1] == 61:  # x = 2
+                    code += prose
+                    words -= prose
+                    accented -= prose & int(accent)
+                    english -= int(known & 1)
+                    foreign -= int(known >> 1)
                 length, key, accent = 0, np.uint64(0), False
                 before = _LATIN
             if run_han + run_kana and (before == _LATIN or (kind != HAN and kind != KANA)):
@@ -187,6 +194,8 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
             elif kind == KANA:
                 run_kana += 1
                 kana += 1
+            elif byte == 61:
+                code_from = at + 2  # = x
             elif kind == _TICK and before == _LINE and at + 2 < end and data[at + 1] == 96 and data[at + 2] == 96:
                 fenced = not fenced
             elif kind == _LETTER and before != _LETTER:
@@ -194,13 +203,9 @@ def _count(offsets: np.ndarray, data: np.ndarray, table: np.ndarray, keys: np.nd
             elif kind == _HANGUL:
                 hangul += 1
             before = kind
+            last = bits
             at += size
         row = out[i]
         row[0], row[1], row[2], row[3], row[4], row[5] = simplified, traditional, han, japanese, kana, hangul
         row[6], row[7], row[8], row[9], row[10], row[11] = others, words, code, english, foreign, accented
     return out
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _letter(byte: int) -> bool:
-    return bool(np.uint8((byte | np.uint8(0x20)) - np.uint8(97)) < 26)
