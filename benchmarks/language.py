@@ -1,10 +1,15 @@
 """How often the language and the script of a line are told right, and how fast: on lines whose sources say what they are.
 
-No line is labelled by anything that the detectors use. English is what English sets hold, less the rows that speak of another
+No detector labels anything; sources do. English is what English sets hold, less the rows that speak of another
 language or of code at their beginning, or have a letter beyond ASCII anywhere; Chinese is what Chinese sets hold, less the
 lines with fewer Han than two in three characters; mixed are joined from one of each; other languages are articles of the
 Latgalian and the Japanese Wikipedia, answers to "translate into French" and the like, and the sentences in `sentences`.
 Traditional script is what Taiwanese sets hold, and what OpenCC makes of simplified lines for Taiwan and Hong Kong.
+
+Two halves prove less than they seem: lines that were chosen for their Han are Chinese to a detector that counts Han, and OpenCC
+also says which characters belong to one script. English against other languages, and the lines that were written in either
+script, are the test. Some labels are wrong all the same: mainland sets have lines in traditional script, answers to
+"translate" are in English now and then.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ OpenCC converts; what it may touch is decided here, for every text by itself:
 
 So afterwards no character of the other script is left outside of what stays, and a second pass finds nothing to do.
 
-Texts are joined, converted in one call (1.7 times as fast as one by one) and cut by position: conversion of characters keeps
-their number. Where it did not, the characters are converted one by one. OpenCC reads up to U+0000 in some conversions, so that
-one is hidden from it.
+Texts are joined, converted in one call (a third faster than one by one) and cut by position: conversion of characters keeps their
+number. Where it did not, the characters are converted one by one. OpenCC reads up to U+0000 in some conversions, so that one is
+hidden from it.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _keep(
 
 
 # Until `corpus.text.protect` has it: fenced code, code spans and addresses.
-_PROTECTED = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://[!-~]+", re.DOTALL)
+_PROTECTED = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://[^\s<>\"'`，。、；）]+", re.DOTALL)
 _STAND_IN = "\ufdd0"
 
 

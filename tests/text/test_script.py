@@ -84,7 +84,7 @@ CONVERTED = [
     ("軟體和滑鼠", "软体和滑鼠"),  # the script changes, not the words
     (
         "請看 https://example.com/說明?a=這 和下面：\n```\nprint('這是')\n```\n這樣。",
-        "请看 https://example.com/说明?a=这 和下面：\n```\nprint('這是')\n```\n这样。",
+        "请看 https://example.com/說明?a=這 和下面：\n```\nprint('這是')\n```\n这样。",
     ),
     ("日文裡「東京に行きます」這句話的意思是說去東京。", "日文里「東京に行きます」这句话的意思是说去东京。"),
 ]
