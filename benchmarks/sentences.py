@@ -1,0 +1,130 @@
+"""Sentences written for this project in languages that are neither Chinese nor English: the hard half of telling languages
+apart, in one-line texts."""
+
+from __future__ import annotations
+
+OTHER: dict[str, tuple[str, ...]] = {
+    "fr": (
+        "Pourriez-vous m'expliquer comment fonctionne un moteur électrique ?",
+        "Hier soir, nous avons mangé dans un petit restaurant près de la gare.",
+        "La réunion est reportée à jeudi prochain.",
+        "Quels sont les avantages et les inconvénients du télétravail ?",
+        "Il faut laisser reposer la pâte pendant deux heures.",
+        "Donnez trois exemples de fruits tropicaux.",
+    ),
+    "de": (
+        "Könnten Sie mir bitte erklären, wie ein Kühlschrank funktioniert?",
+        "Gestern Abend haben wir in einem kleinen Lokal gegessen.",
+        "Das Treffen wurde auf nächsten Donnerstag verschoben.",
+        "Schreibe eine kurze Zusammenfassung des folgenden Textes.",
+        "Der Teig muss zwei Stunden ruhen.",
+        "Nenne drei Vorteile von erneuerbaren Energien.",
+    ),
+    "es": (
+        "¿Puedes explicarme cómo funciona un motor de gasolina?",
+        "Anoche cenamos en un restaurante pequeño cerca del puerto.",
+        "La reunión se ha aplazado hasta el próximo jueves.",
+        "Escribe un resumen breve del texto siguiente.",
+        "Hay que dejar reposar la masa durante dos horas.",
+        "Tres consejos para dormir mejor por la noche.",
+    ),
+    "it": (
+        "Puoi spiegarmi come funziona una macchina a vapore?",
+        "Ieri sera abbiamo mangiato in una piccola trattoria.",
+        "La riunione è stata rinviata a giovedì prossimo.",
+        "Scrivi un breve riassunto del testo seguente.",
+        "Bisogna lasciare riposare l'impasto per due ore.",
+    ),
+    "pt": (
+        "Você poderia me explicar como funciona uma usina hidrelétrica?",
+        "Ontem à noite jantamos num restaurante pequeno perto do mar.",
+        "A reunião foi adiada para a próxima quinta-feira.",
+        "Escreva um resumo curto do texto abaixo.",
+        "Deixe a massa descansar durante duas horas.",
+    ),
+    "nl": (
+        "Kunt u mij uitleggen hoe een windmolen werkt?",
+        "Gisteravond hebben we in een klein restaurant gegeten.",
+        "De vergadering is verplaatst naar volgende week donderdag.",
+        "Schrijf een korte samenvatting van de tekst hieronder.",
+    ),
+    "sv": (
+        "Kan du förklara hur en värmepump fungerar?",
+        "Igår kväll åt vi på en liten restaurang vid hamnen.",
+        "Mötet har flyttats till torsdag i nästa vecka.",
+    ),
+    "da": (
+        "Kan du forklare mig, hvordan en vindmølle virker?",
+        "I går aftes spiste vi på en lille restaurant ved havnen.",
+        "Skriv et kort resumé af teksten nedenfor.",
+    ),
+    "fi": (
+        "Voisitko selittää, miten lämpöpumppu toimii?",
+        "Söimme eilen illalla pienessä ravintolassa sataman lähellä.",
+        "Kokous siirrettiin ensi viikon torstaille.",
+    ),
+    "pl": (
+        "Czy możesz mi wyjaśnić, jak działa silnik elektryczny?",
+        "Wczoraj wieczorem jedliśmy w małej restauracji koło dworca.",
+        "Spotkanie przełożono na przyszły czwartek.",
+    ),
+    "cs": (
+        "Můžete mi vysvětlit, jak funguje elektrický motor?",
+        "Včera večer jsme jedli v malé restauraci u nádraží.",
+        "Schůzka byla přesunuta na příští čtvrtek.",
+    ),
+    "hu": (
+        "El tudnád magyarázni, hogyan működik egy hőszivattyú?",
+        "Tegnap este egy kis étteremben vacsoráztunk a folyó mellett.",
+        "A megbeszélést jövő csütörtökre halasztották.",
+    ),
+    "ro": (
+        "Poți să-mi explici cum funcționează un motor electric?",
+        "Aseară am mâncat într-un restaurant mic de lângă gară.",
+        "Scrie un rezumat scurt al textului de mai jos.",
+    ),
+    "tr": (
+        "Bana bir elektrik motorunun nasıl çalıştığını açıklar mısın?",
+        "Dün akşam limanın yanındaki küçük bir lokantada yemek yedik.",
+        "Toplantı gelecek haftaya ertelendi.",
+    ),
+    "id": (
+        "Bisakah Anda menjelaskan cara kerja mesin uap?",
+        "Tadi malam kami makan di rumah makan kecil dekat pelabuhan.",
+        "Rapat ditunda sampai hari Kamis minggu depan.",
+        "Tuliskan ringkasan singkat dari teks berikut.",
+    ),
+    "ms": ("Mesyuarat itu ditangguhkan hingga hari Khamis depan.", "Sila terangkan bagaimana enjin elektrik berfungsi."),
+    "tl": (
+        "Maaari mo bang ipaliwanag kung paano gumagana ang makina?",
+        "Kumain kami kagabi sa isang maliit na karinderya malapit sa daungan.",
+    ),
+    "sw": ("Tafadhali nieleze jinsi injini ya umeme inavyofanya kazi.", "Jana usiku tulikula katika mkahawa mdogo karibu na bandari."),
+    "vi": (
+        "Bạn có thể giải thích cho tôi động cơ điện hoạt động như thế nào không?",
+        "Tối qua chúng tôi ăn ở một quán nhỏ gần bến cảng.",
+        "Cuộc họp được dời sang thứ Năm tuần sau.",
+    ),
+    "lv": ("Vai jūs varētu paskaidrot, kā darbojas elektromotors?", "Sanāksme ir pārcelta uz nākamo ceturtdienu."),
+    "lt": ("Ar galėtumėte paaiškinti, kaip veikia elektros variklis?", "Susitikimas nukeltas į kitą ketvirtadienį."),
+    "et": ("Kas te saaksite selgitada, kuidas soojuspump töötab?", "Koosolek lükati edasi järgmise nädala neljapäevale."),
+    "hr": ("Možete li mi objasniti kako radi električni motor?", "Sastanak je odgođen za sljedeći četvrtak."),
+    "ca": ("Em podries explicar com funciona un motor elèctric?", "La reunió s'ha ajornat fins dijous que ve."),
+    "eo": ("Ĉu vi povas klarigi al mi, kiel funkcias elektra motoro?", "La kunveno estis prokrastita ĝis la venonta ĵaŭdo."),
+    "la": ("Omnia mea mecum porto, neque quidquam aliud requiro.", "Heri vesperi in parva taberna prope portum cenavimus."),
+    "ru": ("Не могли бы вы объяснить, как работает электродвигатель?", "Встречу перенесли на следующий четверг."),
+    "uk": ("Чи можете ви пояснити, як працює електродвигун?", "Зустріч перенесли на наступний четвер."),
+    "el": ("Μπορείτε να μου εξηγήσετε πώς λειτουργεί ένας κινητήρας;", "Η συνάντηση αναβλήθηκε για την επόμενη Πέμπτη."),
+    "ar": ("هل يمكنك أن تشرح لي كيف يعمل المحرك الكهربائي؟", "تأجل الاجتماع إلى يوم الخميس القادم."),
+    "he": ("האם תוכל להסביר לי איך פועל מנוע חשמלי?", "הפגישה נדחתה ליום חמישי הבא."),
+    "hi": ("क्या आप मुझे समझा सकते हैं कि बिजली की मोटर कैसे काम करती है?", "बैठक अगले गुरुवार तक टाल दी गई है।"),
+    "th": ("ช่วยอธิบายหน่อยได้ไหมว่ามอเตอร์ไฟฟ้าทำงานอย่างไร", "การประชุมถูกเลื่อนไปเป็นวันพฤหัสบดีหน้า"),
+    "ko": ("전기 모터가 어떻게 작동하는지 설명해 주시겠어요?", "회의는 다음 주 목요일로 연기되었습니다."),
+    "ja": (
+        "電気モーターの仕組みを説明していただけますか。",
+        "昨夜は港の近くの小さな食堂で夕食を食べました。",
+        "会議は来週の木曜日に延期されました。",
+        "次の文章を短く要約してください。",
+        "東京国際空港第三旅客ターミナルで待っています。",
+    ),
+}
