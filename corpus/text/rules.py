@@ -70,7 +70,7 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
         if not changed.any():
             continue
         at, after = at[changed], after.filter(pl.Series(changed))
-        texts = texts.scatter(at, after)
+        texts = texts.clone().scatter(at, after)  # scatter works in place, and the series is the caller's
         found[at] = marks(after)
         changes[rule.name] = at
     return texts, changes, found
