@@ -3,10 +3,11 @@
 Loops of a model, boilerplate pasted twice and answers that quote their whole question differ in words, lines and punctuation, but all of
 them repeat one long span. Its length asks for no unit, so it is the same measure for Chinese, English and code.
 
-The method: whether some span of a given length occurs twice is one pass with a rolling hash and a table of positions, and it is
-monotone in the length. A greedy pass with short grams first finds a lower bound which is mostly the answer; then the bound plus one is
-tried, which mostly fails and ends the search; else steps double and the rest is a binary search. So there are at most some 2 log n passes,
-and typically two. Hashes only propose: every hit is compared character by character, so the result is exact.
+Two methods, both exact. The first lists, for every short gram, where it stands, and compares the places of equal grams. A span longer
+than the longest one yet covers many grams, so of those only every so manieth is looked up: on real text that is a fraction of a look per
+character. What is too regular for that (the number of comparisons is bounded) goes to the second, which takes n log n whatever the text:
+whether some span of a given length occurs twice is one pass with a rolling hash and a table of positions, and monotone in the length, so
+that steps which double and then a binary search find it. Hashes only propose: all hits are compared character by character.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numba import njit
 _PRIME = np.uint64((1 << 61) - 1)
 _BASE = np.uint64(0x1D3F5A37)  # below 2**29, so that products of its halves with 61 bits stay within 64
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_BUDGET = 16
 _LOW32 = np.uint64(0xFFFFFFFF)
 _LOW29 = np.uint64((1 << 29) - 1)
 
@@ -50,12 +52,12 @@ def repeat_length(codes: np.ndarray, n: int, table: np.ndarray) -> int:
     while 3 * size < 4 * n:
         size *= 2
     table = table[:size]
-    gram = 4 if n < 2048 else 8
-    low = _greedy(codes, n, gram, table)
+    gram = 3 if n < 4096 else 8
+    low, done = _chained(codes, n, gram, table)
+    if done and low:
+        return low
     high = n  # no span of this length occurs twice
-    if low == 0:
-        low = _twice(codes, n, gram, table)
-    if low == 0:
+    if done:
         high = min(n, gram)
     else:
         step = 1
@@ -77,38 +79,51 @@ def repeat_length(codes: np.ndarray, n: int, table: np.ndarray) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _greedy(codes: np.ndarray, n: int, gram: int, table: np.ndarray) -> int:
-    """A length that occurs twice, 0 when no gram does: matches with the last occurrence of each gram, going on behind every match."""
+def _chained(codes: np.ndarray, n: int, gram: int, table: np.ndarray) -> tuple[int, bool]:
+    """The longest span of at least `gram` codes that occurs twice, and true; or a length that occurs twice, and false when out of budget.
+
+    The places of every gram are chained, the last one first. A span of `best + 1` codes holds `best + 2 - gram` grams, so looking at every
+    so manieth place, and comparing forwards and backwards from there, misses none.
+    """
     if n <= gram:
-        return 0
-    shift = np.uint64(64)  # to the highest bits, as many as the table has
+        return 0, True
     size = len(table)
+    heads, chain = table.view(np.int32)[:size], table.view(np.int32)[size:]
+    shift = np.uint64(64)  # to the highest bits, as many as there are heads
     while size > 1:
         size //= 2
         shift -= np.uint64(1)
-    table[:] = 0
-    best = 0
-    past = 0  # where the last match ended: grams before it are only remembered
-    each = np.uint64(64 // gram)  # bits by which a character moves on: after `gram` characters it has left
+    heads[:] = -1
+    best, budget = 0, _BUDGET * n
+    each = np.uint64((63 + gram) // gram)  # bits by which a character moves on: `gram` places later it has left
     code = np.uint64(0)
     for i in range(gram - 1):
         code = (code << each) ^ np.uint64(codes[i])
-    for start in range(n - gram + 1):
-        code = (code << each) ^ np.uint64(codes[start + gram - 1])
+    look = 1
+    for i in range(n - gram + 1):
+        code = (code << each) ^ np.uint64(codes[i + gram - 1])
         at = np.int64((code * _SPREAD) >> shift)
-        before = np.int64(table[at]) - 1
-        table[at] = np.uint64(start + 1)
-        if before < 0 or start < past:
+        before = heads[at]
+        heads[at] = i
+        chain[i] = before
+        if i < look:
             continue
-        if start + best >= n or codes[before + best] != codes[start + best]:
-            continue
-        length = 0
-        while start + length < n and codes[before + length] == codes[start + length]:
-            length += 1
-        if length >= gram:
-            best = max(best, length)
-            past = start + length - gram + 1
-    return best
+        while before >= 0:
+            length = 0
+            while i + length < n and codes[before + length] == codes[i + length]:
+                length += 1
+            if length >= gram:
+                back = 0
+                while back < before and codes[before - back - 1] == codes[i - back - 1]:
+                    back += 1
+                length += back
+                best = max(best, length)
+            budget -= length + 1
+            if budget < 0:
+                return best, False
+            before = chain[before]
+        look = i + max(1, best + 2 - gram)
+    return best, True
 
 
 @njit(cache=True, nogil=True)
