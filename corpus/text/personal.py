@@ -272,7 +272,8 @@ def _abroad(match: re.Match[str]) -> bool:
     number = _digits(match.group())
     if number[0] == "1" and (len(number) != 11 or number[1:4] in _FREE):
         return False
-    return 9 <= len(number) <= 15 and not _amount(match)
+    grouped = len(match.group()) > len(number) + 1
+    return 9 <= len(number) <= (15 if grouped else 13) and not _amount(match)
 
 
 _KINDS = (
@@ -286,10 +287,15 @@ _KINDS = (
 )
 
 
-def counts(texts: pl.Series) -> dict[str, np.ndarray]:
-    """How much personal data of every kind there is in every text (none null): int32."""
+def counts(texts: pl.Series, at: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """How much personal data of every kind there is in every text (none null): int32.
+
+    Args:
+        texts: the texts.
+        at: their `suspects`, where the caller has them.
+    """
     out = {kind: np.zeros(len(texts), dtype=np.int32) for kind in PERSONAL}
-    at = suspects(texts)
+    at = suspects(*utf8(texts)) if at is None else at
     for i, text in zip(at.tolist(), texts.gather(at).to_list(), strict=True):
         for hit in find(text):
             out[hit.kind][i] += 1
@@ -299,7 +305,7 @@ def counts(texts: pl.Series) -> dict[str, np.ndarray]:
 def mask(texts: pl.Series, settings: TextSettings) -> pl.Series:
     """Replaces personal data of the kinds in `settings.mask` by `<email>`, `<phone>`, `<id_number>`, `<bank_card>`, `<ip>`."""
     wanted = frozenset(settings.mask)
-    at = suspects(texts)
+    at = suspects(*utf8(texts))
     masked = [_masked(text, wanted) for text in texts.gather(at).to_list()]
     return texts.scatter(at, pl.Series(masked, dtype=pl.String)) if len(at) else texts
 
@@ -314,9 +320,8 @@ def _masked(text: str, kinds: frozenset[str]) -> str:
     return text
 
 
-def suspects(texts: pl.Series) -> np.ndarray:
-    """The positions (int64, ascending) of the texts that can hold personal data; most hold none, and are never read by Python."""
-    offsets, data = utf8(texts)
+def suspects(offsets: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """The positions (int64, ascending) of the texts, given as by `marks.utf8`, that can hold personal data. Python reads no others."""
     return np.flatnonzero(_suspects(offsets, data))
 
 
