@@ -307,7 +307,7 @@ def mask(texts: pl.Series, settings: TextSettings) -> pl.Series:
     wanted = frozenset(settings.mask)
     at = suspects(*utf8(texts))
     masked = [_masked(text, wanted) for text in texts.gather(at).to_list()]
-    return texts.scatter(at, pl.Series(masked, dtype=pl.String)) if len(at) else texts
+    return texts.clone().scatter(at, pl.Series(masked, dtype=pl.String)) if len(at) else texts  # scatter changes its series
 
 
 def _masked(text: str, kinds: frozenset[str]) -> str:
