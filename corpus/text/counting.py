@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from corpus.text import characters as c
-from corpus.text.lines import is_code, is_list, said
+from corpus.text.lines import is_code, is_list, is_phrase, said
 from corpus.text.repetition import repeat_length
 
 COLUMNS = (
@@ -197,6 +197,7 @@ def count(
             lengths[text] = n - begin
             fence = 0  # the mark that opened the fence that the line is in
             done = False  # whether the last line ends as a finished text does
+            lines_before = lines
             i = begin
             while i < n:
                 # One line: its units, its hash, its first and last visible character.
@@ -295,20 +296,20 @@ def count(
                     finished = said(codes, line_first, line_last, bits_of)
                     if finished == 2:
                         end_lines += 1
-                    listed = False
+                    done = finished > 0
                     if fenced:
                         code_lines += 1
-                    else:
-                        listed = is_list(codes, line_first, line_last, bits_of)
-                        if listed:
-                            list_lines += 1
-                        elif singles == 0 and is_code(codes, line_begin, line_first, line_last, bits_of):
-                            code_lines += 1
-                    done = finished > 0 or listed
+                    elif is_list(codes, line_first, line_last, bits_of):
+                        list_lines += 1
+                        done = True
+                    elif singles == 0 and is_code(codes, line_begin, line_first, line_last, bits_of):
+                        code_lines += 1
+                        done = True
+                    elif lines == lines_before + 1 and not done:
+                        done = is_phrase(codes, line_first, line_last)
                     if _seen(line_table, line_hash) and visible - before >= LINE:
                         dup_chars += visible - before
                 i += 1
-            n = min(n, begin + lengths[text])
             ended[text] = done and fence == 0
             codes[n] = -1 - (text - first)  # a code of its own, so that no repeated span crosses it
             n += 1

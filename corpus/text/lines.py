@@ -13,6 +13,8 @@ _AFTER_NUMBER = ".)、．）"
 _FINAL = ".!?。！？…．｡؟।‽⁇⁈⁉~～"
 _CLOSING = "\"'”’»›)]}）】］｝〕〉》」』〗〙*_`"
 _ENDS = "|$>"
+_BREAKS = ",，、。;；:：!！?？\ufffd"
+_PHRASE = 24  # characters
 
 
 def _codes(characters: str) -> tuple[int, ...]:
@@ -21,7 +23,7 @@ def _codes(characters: str) -> tuple[int, ...]:
 
 def _kinds() -> np.ndarray:
     kinds = np.zeros(0x10000, dtype=np.uint8)
-    for bit, characters in enumerate((_BULLETS, _NUMERALS, _AFTER_NUMBER, _FINAL, _CLOSING, _ENDS)):
+    for bit, characters in enumerate((_BULLETS, _NUMERALS, _AFTER_NUMBER, _FINAL, _CLOSING, _ENDS, _BREAKS)):
         for code in _codes(characters):
             kinds[code] |= 1 << bit
     kinds.flags.writeable = False
@@ -29,7 +31,7 @@ def _kinds() -> np.ndarray:
 
 
 _KINDS = _kinds()
-_BULLET, _NUMERAL, _NUMBERED, _SENTENCE, _CLOSE, _END = (1 << bit for bit in range(6))
+_BULLET, _NUMERAL, _NUMBERED, _SENTENCE, _CLOSE, _END, _BREAK = (1 << bit for bit in range(7))
 _DIGIT = np.uint32(c.DIGIT)
 _BLANK = np.uint32(c.BLANK)
 
@@ -58,6 +60,17 @@ def said(codes: np.ndarray, first: int, last: int, bits_of: np.ndarray) -> int:
     if at < last or _kind(code) & _END or code == 59 or code == 0xFF1B or code == 0xFE0F:
         return 1
     return 1 if code >= 0x2190 and bits_of[code] & np.uint32(c.SYMBOL) and code != 0xFFFD else 0
+
+
+@njit(cache=True, nogil=True)
+def is_phrase(codes: np.ndarray, first: int, last: int) -> bool:
+    """Whether a text of this one line is a name, a number, a sum or a few words (`北京`, `57`, `8+16=24`), which need no full stop."""
+    if last - first >= _PHRASE:
+        return False
+    for i in range(first, last + 1):
+        if _kind(codes[i]) & _BREAK:
+            return False
+    return True
 
 
 @njit(cache=True, nogil=True)

@@ -205,7 +205,8 @@ def test_code_lines(text: str, share: float) -> None:
 @pytest.mark.parametrize(
     ("text", "ends"),
     [
-        ("好的。", True), ("好的", False), ("Yes.", True), ("Yes", False), ("他说：“好！”", True), ("(done)", True), ("```\ncode\n```", True), ("```\ncode.", False),
+        ("好的。", True), ("好的，我", False), ("Yes.", True), ("Yes, he", False), ("Yes", True), ("北京", True), ("8+16=24", True),
+        ("第一行\n第二行", False), ("这句话没有标点但是比一个短语长得多所以不能算是一个短语", False), ("for x in y:\n    go(x)", True), ("他说：“好！”", True), ("(done)", True), ("```\ncode\n```", True), ("```\ncode.", False),
         ("1. 苹果\n2. 香蕉", True), ("所以 $x=2$", True), ("\\[x\\]", True), ("| a | b |", True), ("谢谢😊", True), ("好的～", True), ("如下：", False), ("and then,", False),
         ("好的。\n\n", True), ("**重点**", True), ("", False), ("…", True), ("</div>", True), ("坏\ufffd", False),
     ],
@@ -216,10 +217,10 @@ def test_ends(text: str, ends: bool) -> None:
 
 def test_ends_looks_at_the_last_answer() -> None:
     rows = [
-        [("user", "q"), ("assistant", "没完"), ("user", "q"), ("assistant", "完了。"), ("user", "谢谢")],
-        [("user", "问"), ("chosen", "好。"), ("rejected", "没")],
+        [("user", "q"), ("assistant", "没完，"), ("user", "q"), ("assistant", "完了。"), ("user", "谢谢")],
+        [("user", "问"), ("chosen", "好。"), ("rejected", "没，")],
         [("user", "问")],
-        [("title", "题"), ("text", "没完")],
+        [("title", "题"), ("text", "没完，")],
     ]
     assert table(rows)["ends"] == [True, True, True, False]
 
