@@ -21,14 +21,72 @@ from corpus.text.personal import counts, find
 from corpus.text.settings import PERSONAL
 
 _CARRIERS = {
-    "email": ("请发送到{}，谢谢。", "邮箱：{}", "我的邮件地址是{}。", "联系人 {}；", "Write to {} for details.", "My email is {}.", "Contact: <{}>", "({})"),
-    "phone": ("请拨打{}。", "电话：{}", "我的手机号是{}，谢谢", "联系方式:{}\n", "有事找小王{}", "Call me at {}.", "Phone: {}", "You can reach her on {}, thanks", "{}"),
-    "id_number": ("身份证号码：{}", "我的身份证是{}，请核对。", "证件号 {}\n", "她叫李红，{}。", "ID number: {}", "His Chinese ID is {}.", "{}"),
-    "bank_card": ("银行卡号：{}", "请转到{}。", "卡号是{}，户名张三", "工行 {}\n", "My card number is {}.", "Visa: {}", "Pay with {}, please", "{}"),
-    "ip": ("服务器地址是{}。", "IP：{}", "从{}登录", "ping {}", "The host {} does not answer.", "http://{}/index.html", "Connect to {}, then log in", "{}"),
-}  # fmt: skip
+    "email": (
+        "请发送到{}，谢谢。",
+        "邮箱：{}",
+        "我的邮件地址是{}。",
+        "联系人 {}；",
+        "Write to {} for details.",
+        "My email is {}.",
+        "Contact: <{}>",
+        "({})",
+    ),
+    "phone": (
+        "请拨打{}。",
+        "电话：{}",
+        "我的手机号是{}，谢谢",
+        "联系方式:{}\n",
+        "有事找小王{}",
+        "Call me at {}.",
+        "Phone: {}",
+        "You can reach her on {}, thanks",
+        "{}",
+    ),
+    "id_number": (
+        "身份证号码：{}",
+        "我的身份证是{}，请核对。",
+        "证件号 {}\n",
+        "她叫李红，{}。",
+        "ID number: {}",
+        "His Chinese ID is {}.",
+        "{}",
+    ),
+    "bank_card": (
+        "银行卡号：{}",
+        "请转到{}。",
+        "卡号是{}，户名张三",
+        "工行 {}\n",
+        "My card number is {}.",
+        "Visa: {}",
+        "Pay with {}, please",
+        "{}",
+    ),
+    "ip": (
+        "服务器地址是{}。",
+        "IP：{}",
+        "从{}登录",
+        "ping {}",
+        "The host {} does not answer.",
+        "http://{}/index.html",
+        "Connect to {}, then log in",
+        "{}",
+    ),
+}
 _SURNAMES = ("zhang", "li.ming", "wang_wei", "john.doe", "mary-jane", "chen88", "a.b.c", "info", "sales+cn", "x2019", "Tom_Lee", "z")
-_DOMAINS = ("qq.com", "163.com", "gmail.com", "126.com", "mail.tsinghua.edu.cn", "sina.com.cn", "outlook.com", "foxmail.com", "web.de", "my-firm.co.uk", "uni.edu", "startup.io")  # fmt: skip
+_DOMAINS = (
+    "qq.com",
+    "163.com",
+    "gmail.com",
+    "126.com",
+    "mail.tsinghua.edu.cn",
+    "sina.com.cn",
+    "outlook.com",
+    "foxmail.com",
+    "web.de",
+    "my-firm.co.uk",
+    "uni.edu",
+    "startup.io",
+)
 _REGIONS = ("110101", "310104", "440305", "330106", "510107", "420111", "610113", "230102", "650102", "810000")
 _TENTHS = "10X98765432"
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -62,14 +120,32 @@ def phone(r: random.Random) -> str:
     sep = r.choice("- ")
     return r.choice(
         (
-            mobile, mobile, f"{mobile[:3]}{sep}{mobile[3:7]}{sep}{mobile[7:]}", f"+86 {mobile}", f"+86{mobile}", f"(+86) {mobile}", f"86-{mobile}",
-            f"+86 {mobile[:3]} {mobile[3:7]} {mobile[7:]}", f"{area}-{local}", f"({area}){local}", f"（{area}）{local}".replace("（", "(").replace("）", ")"),
-            f"+86-{area[1:]}-{local}", f"{area}-{local}-{_digits(r, 3)}", f"({us[0]}) {us[1]}-{us[2]}", f"{us[0]}-{us[1]}-{us[2]}",
-            f"{us[0]}.{us[1]}.{us[2]}", f"+1 {us[0]}-{us[1]}-{us[2]}", f"+1{us[0]}{us[1]}{us[2]}", f"+44 20 7{_digits(r, 3)} {_digits(r, 4)}",
-            f"+33 6 {_digits(r, 2)} {_digits(r, 2)} {_digits(r, 2)} {_digits(r, 2)}", f"+49 30 {_digits(r, 7)}", f"+65 9{_digits(r, 3)} {_digits(r, 4)}",
-            f"+852 9{_digits(r, 3)} {_digits(r, 4)}", f"+81-90-{_digits(r, 4)}-{_digits(r, 4)}",
+            mobile,
+            mobile,
+            f"{mobile[:3]}{sep}{mobile[3:7]}{sep}{mobile[7:]}",
+            f"+86 {mobile}",
+            f"+86{mobile}",
+            f"(+86) {mobile}",
+            f"86-{mobile}",
+            f"+86 {mobile[:3]} {mobile[3:7]} {mobile[7:]}",
+            f"{area}-{local}",
+            f"({area}){local}",
+            f"({area}) {local}",
+            f"+86-{area[1:]}-{local}",
+            f"{area}-{local}-{_digits(r, 3)}",
+            f"({us[0]}) {us[1]}-{us[2]}",
+            f"{us[0]}-{us[1]}-{us[2]}",
+            f"{us[0]}.{us[1]}.{us[2]}",
+            f"+1 {us[0]}-{us[1]}-{us[2]}",
+            f"+1{us[0]}{us[1]}{us[2]}",
+            f"+44 20 7{_digits(r, 3)} {_digits(r, 4)}",
+            f"+33 6 {_digits(r, 2)} {_digits(r, 2)} {_digits(r, 2)} {_digits(r, 2)}",
+            f"+49 30 {_digits(r, 7)}",
+            f"+65 9{_digits(r, 3)} {_digits(r, 4)}",
+            f"+852 9{_digits(r, 3)} {_digits(r, 4)}",
+            f"+81-90-{_digits(r, 4)}-{_digits(r, 4)}",
         )
-    )  # fmt: skip
+    )
 
 
 def id_number(r: random.Random) -> str:
@@ -81,7 +157,9 @@ def id_number(r: random.Random) -> str:
 
 def bank_card(r: random.Random) -> str:
     """A bank card of UnionPay, Visa, Mastercard or American Express."""
-    prefix, length = r.choice((("622202", 19), ("621700", 19), ("625907", 16), ("6226", 16), ("4", 16), ("53", 16), ("37", 15), ("62284", 19)))
+    prefix, length = r.choice(
+        (("622202", 19), ("621700", 19), ("625907", 16), ("6226", 16), ("4", 16), ("53", 16), ("37", 15), ("62284", 19))
+    )
     number = _luhn(prefix + _digits(r, length - len(prefix) - 1))
     if length == 15:
         return f"{number[:4]} {number[4:10]} {number[10:]}"
@@ -101,8 +179,12 @@ def ip(r: random.Random) -> str:
 
 
 MAKERS: dict[str, Callable[[random.Random], str]] = {
-    "email": email, "phone": phone, "id_number": id_number, "bank_card": bank_card, "ip": ip,
-}  # fmt: skip
+    "email": email,
+    "phone": phone,
+    "id_number": id_number,
+    "bank_card": bank_card,
+    "ip": ip,
+}
 
 
 def positives(kind: str, n: int, seed: int) -> Iterator[tuple[str, int, int]]:
@@ -143,27 +225,82 @@ def misses(n: int, seed: int) -> Iterator[str]:
         return first + r.choice([x for x in "0123456789X" if x != right])
 
     makers: tuple[Callable[[], str], ...] = (
-        lambda: f"订单号：{d(r, r.randint(10, 20))}", lambda: f"您的订单{d(r, 18)}已发货。", lambda: f"Order number {d(r, r.randint(9, 16))} has shipped.",
-        lambda: f"快递单号 {r.choice(('SF', 'YT', 'JD'))}{d(r, 13)}", lambda: f"运单号是{d(r, 12)}", lambda: f"Tracking number: 1Z{d(r, 16)}",
-        lambda: f"ISBN {isbn13()}", lambda: f"ISBN：{isbn10()}", lambda: f"书号{isbn13()}，定价39.80元", lambda: f"See {isbn10()} for the book.",
-        lambda: f"version {r.randint(0, 20)}.{r.randint(0, 40)}.{r.randint(0, 99)}.{r.randint(1, 255)}", lambda: f"升级到v{r.randint(0, 9)}.{r.randint(0, 9)}.{r.randint(0, 9)}.{r.randint(1, 99)}",
-        lambda: f"Chrome/{r.randint(50, 120)}.0.{r.randint(1000, 5000)}.{r.randint(1, 200)} Safari/537.36", lambda: f"{r.randint(1, 9)}.{r.randint(1, 9)}.{r.randint(1, 9)}.{r.randint(1, 9)} 系统设计",
-        lambda: f"时间戳 {r.randint(10**9, 2 * 10**9)}", lambda: f"timestamp: {r.randint(10**12, 2 * 10**12)}", lambda: f"created at {r.randint(1_500_000_000, 1_700_000_000)}",
-        lambda: f"π≈3.{d(r, r.randint(8, 20))}", lambda: f"0.{d(r, r.randint(7, 18))} is the result.", lambda: f"约等于{d(r, 3)}.{d(r, 11)}",
-        lambda: f"计算 {d(r, 11)} + {d(r, 11)} = ?", lambda: f"{d(r, 8)} × {d(r, 7)}", lambda: f"What is {d(r, 11)} - {d(r, 10)}?", lambda: f"x = {d(r, 11)}", lambda: f"2^64 = 1844674407370955{d(r, 4)}",
-        lambda: f"QQ：{r.randint(10000, 3 * 10**9)}", lambda: f"加QQ群{d(r, 9)}", lambda: f"QQ号1{d(r, 10)}",
-        lambda: str(uuid.UUID(int=r.getrandbits(128), version=4)), lambda: f"md5: {r.getrandbits(128):032x}", lambda: f"commit {r.getrandbits(160):040x}",
-        lambda: f"{r.randint(1900, 2030)}-{r.randint(1, 12):02}-{r.randint(1, 28):02}", lambda: f"{r.randint(1990, 2024)}{r.randint(1, 12):02}{r.randint(1, 28):02}{d(r, 6)}", lambda: f"于2023-05-06 {r.randint(10, 23)}:{r.randint(10, 59)}:{r.randint(10, 59)}开始",
-        lambda: f"2001-{r.randint(2002, 2023)}年", lambda: f"价格￥{d(r, 4)}.{d(r, 2)}", lambda: f"$1,{d(r, 3)},{d(r, 3)}.00", lambda: f"共计1{d(r, 10)}元", lambda: f"人口 {d(r, 9)} 人",
-        lambda: f"身份证号 {bad_id()}", lambda: f"银行卡号 {_wrong(_luhn('622202' + d(r, 12)), r)}", lambda: f"card {_wrong(_luhn('4' + d(r, 14)), r)}",
-        lambda: f"doi:10.{d(r, 4)}/{d(r, 4)}.{d(r, 8)}", lambda: f"https://www.zhihu.com/question/{d(r, 9)}/answer/1{r.choice('3456789')}{d(r, 9)}", lambda: f"http://shop.cn/item?id=1{r.choice('3456789')}{d(r, 9)}",
-        lambda: f"条形码 69{d(r, 11)}", lambda: f"0x{r.getrandbits(64):016x}", lambda: f"国药准字H{d(r, 8)}", lambda: f"客服热线 400-{d(r, 3)}-{d(r, 4)}", lambda: f"Call 1-800-{d(r, 3)}-{d(r, 4)}",
-        lambda: f"192.168.{r.randint(0, 255)}.{r.randint(1, 254)}", lambda: f"10.0.{r.randint(0, 255)}.{r.randint(1, 254)}", lambda: "127.0.0.1:8080", lambda: f"{r.randint(256, 999)}.{r.randint(1, 255)}.{r.randint(1, 255)}.1",
-        lambda: "user@example.com", lambda: "@media (max-width: 600px)", lambda: "icon@2x.png", lambda: "A@B = C", lambda: "@username 你好", lambda: "git@github.com:me/repo.git", lambda: "std::vector<int>::iterator",
-        lambda: f"{r.randint(0, 23):02}:{r.randint(0, 59):02}:{r.randint(0, 59):02}", lambda: ":".join(f"{r.randint(0, 255):02X}" for _ in range(6)), lambda: f"[{', '.join(d(r, 3) for _ in range(8))}]",
-        lambda: " ".join(str(r.randint(1, 99)) for _ in range(12)), lambda: f"第{d(r, 7)}号", lambda: f"股票代码 {d(r, 6)}.SZ", lambda: f"邮编{d(r, 6)}", lambda: f"编号{d(r, 16)}", lambda: f"流水号 62{d(r, 14)}", lambda: f"专利号ZL{d(r, 12)}.{d(r, 1)}",
-        lambda: f"{d(r, 30)}", lambda: f"学号 20{d(r, 8)}", lambda: f"坐标 {r.randint(70, 130)}.{d(r, 7)}, {r.randint(3, 53)}.{d(r, 7)}", lambda: f"{r.randint(10, 99)}-{d(r, 7)}",
-    )  # fmt: skip
+        lambda: f"订单号：{d(r, r.randint(10, 20))}",
+        lambda: f"您的订单{d(r, 18)}已发货。",
+        lambda: f"Order number {d(r, r.randint(9, 16))} has shipped.",
+        lambda: f"快递单号 {r.choice(('SF', 'YT', 'JD'))}{d(r, 13)}",
+        lambda: f"运单号是{d(r, 12)}",
+        lambda: f"Tracking number: 1Z{d(r, 16)}",
+        lambda: f"ISBN {isbn13()}",
+        lambda: f"ISBN：{isbn10()}",
+        lambda: f"书号{isbn13()}，定价39.80元",
+        lambda: f"See {isbn10()} for the book.",
+        lambda: f"version {r.randint(0, 20)}.{r.randint(0, 40)}.{r.randint(0, 99)}.{r.randint(1, 255)}",
+        lambda: f"升级到v{r.randint(0, 9)}.{r.randint(0, 9)}.{r.randint(0, 9)}.{r.randint(1, 99)}",
+        lambda: f"Chrome/{r.randint(50, 120)}.0.{r.randint(1000, 5000)}.{r.randint(1, 200)} Safari/537.36",
+        lambda: f"{r.randint(1, 9)}.{r.randint(1, 9)}.{r.randint(1, 9)}.{r.randint(1, 9)} 系统设计",
+        lambda: f"时间戳 {r.randint(10**9, 2 * 10**9)}",
+        lambda: f"timestamp: {r.randint(10**12, 2 * 10**12)}",
+        lambda: f"created at {r.randint(1_500_000_000, 1_700_000_000)}",
+        lambda: f"π≈3.{d(r, r.randint(8, 20))}",
+        lambda: f"0.{d(r, r.randint(7, 18))} is the result.",
+        lambda: f"约等于{d(r, 3)}.{d(r, 11)}",
+        lambda: f"计算 {d(r, 11)} + {d(r, 11)} = ?",
+        lambda: f"{d(r, 8)} × {d(r, 7)}",
+        lambda: f"What is {d(r, 11)} - {d(r, 10)}?",
+        lambda: f"x = {d(r, 11)}",
+        lambda: f"2^64 = 1844674407370955{d(r, 4)}",
+        lambda: f"QQ：{r.randint(10000, 3 * 10**9)}",
+        lambda: f"加QQ群{d(r, 9)}",
+        lambda: f"QQ号1{d(r, 10)}",
+        lambda: str(uuid.UUID(int=r.getrandbits(128), version=4)),
+        lambda: f"md5: {r.getrandbits(128):032x}",
+        lambda: f"commit {r.getrandbits(160):040x}",
+        lambda: f"{r.randint(1900, 2030)}-{r.randint(1, 12):02}-{r.randint(1, 28):02}",
+        lambda: f"{r.randint(1990, 2024)}{r.randint(1, 12):02}{r.randint(1, 28):02}{d(r, 6)}",
+        lambda: f"于2023-05-06 {r.randint(10, 23)}:{r.randint(10, 59)}:{r.randint(10, 59)}开始",
+        lambda: f"2001-{r.randint(2002, 2023)}年",
+        lambda: f"价格￥{d(r, 4)}.{d(r, 2)}",
+        lambda: f"$1,{d(r, 3)},{d(r, 3)}.00",
+        lambda: f"共计1{d(r, 10)}元",
+        lambda: f"人口 {d(r, 9)} 人",
+        lambda: f"身份证号 {bad_id()}",
+        lambda: f"银行卡号 {_wrong(_luhn('622202' + d(r, 12)), r)}",
+        lambda: f"card {_wrong(_luhn('4' + d(r, 14)), r)}",
+        lambda: f"doi:10.{d(r, 4)}/{d(r, 4)}.{d(r, 8)}",
+        lambda: f"https://www.zhihu.com/question/{d(r, 9)}/answer/1{r.choice('3456789')}{d(r, 9)}",
+        lambda: f"http://shop.cn/item?id=1{r.choice('3456789')}{d(r, 9)}",
+        lambda: f"条形码 69{d(r, 11)}",
+        lambda: f"0x{r.getrandbits(64):016x}",
+        lambda: f"国药准字H{d(r, 8)}",
+        lambda: f"客服热线 400-{d(r, 3)}-{d(r, 4)}",
+        lambda: f"Call 1-800-{d(r, 3)}-{d(r, 4)}",
+        lambda: f"192.168.{r.randint(0, 255)}.{r.randint(1, 254)}",
+        lambda: f"10.0.{r.randint(0, 255)}.{r.randint(1, 254)}",
+        lambda: "127.0.0.1:8080",
+        lambda: f"{r.randint(256, 999)}.{r.randint(1, 255)}.{r.randint(1, 255)}.1",
+        lambda: "user@example.com",
+        lambda: "@media (max-width: 600px)",
+        lambda: "icon@2x.png",
+        lambda: "A@B = C",
+        lambda: "@username 你好",
+        lambda: "git@github.com:me/repo.git",
+        lambda: "std::vector<int>::iterator",
+        lambda: f"{r.randint(0, 23):02}:{r.randint(0, 59):02}:{r.randint(0, 59):02}",
+        lambda: ":".join(f"{r.randint(0, 255):02X}" for _ in range(6)),
+        lambda: f"[{', '.join(d(r, 3) for _ in range(8))}]",
+        lambda: " ".join(str(r.randint(1, 99)) for _ in range(12)),
+        lambda: f"第{d(r, 7)}号",
+        lambda: f"股票代码 {d(r, 6)}.SZ",
+        lambda: f"邮编{d(r, 6)}",
+        lambda: f"编号{d(r, 16)}",
+        lambda: f"流水号 62{d(r, 14)}",
+        lambda: f"专利号ZL{d(r, 12)}.{d(r, 1)}",
+        lambda: f"{d(r, 30)}",
+        lambda: f"学号 20{d(r, 8)}",
+        lambda: f"坐标 {r.randint(70, 130)}.{d(r, 7)}, {r.randint(3, 53)}.{d(r, 7)}",
+        lambda: f"{r.randint(10, 99)}-{d(r, 7)}",
+    )
     for _ in range(n):
         text = r.choice(makers)()
         yield r.choice(("{}", "{}", "说明：{}。", "see {} there", "（{}）")).format(text)

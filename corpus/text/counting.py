@@ -2,7 +2,8 @@
 
 A unit is what a word is to measures that were made for English: one Han, kana or Hangul character, a run of letters of any other script
 (apostrophes between letters belong to it), or a run of digits. N-grams and lines are compared by 64-bit hashes, repeated spans by their
-characters. Scratch memory is as large as the largest row needs and is used again for every row.
+characters. Scratch memory is as large as the largest
+row needs (some 35 bytes for a byte of it, at worst) and is used again for every row.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _GRAM = np.uint64(0xA0761D6478BD642F)
 _COLUMNS = len(COLUMNS)
+_SMALL = 1 << 14
 
 
 @cache
@@ -114,6 +116,8 @@ def _grams(units: np.ndarray, starts: np.ndarray, n: int, table: np.ndarray, tim
     if grams == 0:
         return
     size = _slots(grams)
+    if grams < _SMALL:
+        size *= 2  # still in the processor's nearest memory, and fewer slots are asked for in vain
     mask = np.uint64(size - 1)
     table[:size] = 0
     if n == 2:
@@ -166,8 +170,8 @@ def count(
         largest = max(largest, offsets[rows[row + 1]] - offsets[rows[row]] + rows[row + 1] - rows[row])
     codes = np.empty(largest + 1, dtype=np.int32)
     units = np.empty(largest + 1, dtype=np.uint64)
-    table = np.empty(_slots(largest), dtype=np.uint64)
-    times = np.empty(_slots(largest), dtype=np.int32)
+    table = np.empty(2 * _slots(largest), dtype=np.uint64)
+    times = np.empty(2 * _slots(largest), dtype=np.int32)
     seen_lines = np.empty(0, dtype=np.uint64)
     gram_counts = np.zeros(3, dtype=np.int64)
     for row in range(many):
@@ -284,14 +288,20 @@ def count(
                     lines += 1
                     mark = codes[line_first]
                     fenced = fence
-                    if (mark == 96 or mark == 126) and line_last - line_first >= 2 and codes[line_first + 1] == mark and codes[line_first + 2] == mark:
+                    if (
+                        (mark == 96 or mark == 126)
+                        and line_last - line_first >= 2
+                        and codes[line_first + 1] == mark
+                        and codes[line_first + 2] == mark
+                    ):
                         fenced = mark
                         if fence == 0:
                             fence = mark
                         elif fence == mark:
                             fence = 0
                     final = codes[line_last]
-                    if final == 0x2026 or (final in (46, 0x3002) and line_last - line_first >= 2 and codes[line_last - 1] == final and codes[line_last - 2] == final):  # fmt: skip
+                    dots = final in (46, 0x3002) and line_last - line_first >= 2
+                    if final == 0x2026 or (dots and codes[line_last - 1] == final and codes[line_last - 2] == final):
                         ellipsis_lines += 1
                     finished = said(codes, line_first, line_last, bits_of)
                     if finished == 2:

@@ -38,7 +38,7 @@ _BLANK = np.uint32(c.BLANK)
 
 @njit(cache=True, nogil=True)
 def _kind(code: int) -> int:
-    return np.int64(_KINDS[code]) if code < 0x10000 else 0
+    return int(_KINDS[code]) if code < 0x10000 else 0
 
 
 @njit(cache=True, nogil=True)
@@ -67,10 +67,10 @@ def is_phrase(codes: np.ndarray, first: int, last: int) -> bool:
     """Whether a text of this one line is a name, a number, a sum or a few words (`北京`, `57`, `8+16=24`), which need no full stop."""
     if last - first >= _PHRASE:
         return False
+    breaks = 0
     for i in range(first, last + 1):
-        if _kind(codes[i]) & _BREAK:
-            return False
-    return True
+        breaks += _kind(codes[i]) & _BREAK
+    return breaks == 0
 
 
 @njit(cache=True, nogil=True)

@@ -27,11 +27,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from corpus.text import characters
+from corpus.text import characters, phrases
 from corpus.text.counting import COLUMNS, count, stops
 from corpus.text.marks import utf8
 from corpus.text.personal import counts, suspects
-from corpus.text.phrases import refusals, self_references
 from corpus.text.settings import TextSettings
 
 _INT, _SHARE, _BOOL = pa.int32(), pa.float32(), pa.bool_()
@@ -152,8 +151,5 @@ def _endings(rows: Rows, lengths: np.ndarray, ended: np.ndarray, cap: int | None
 
 def _phrases(rows: Rows) -> dict[str, np.ndarray]:
     answers = np.flatnonzero(rows.answers)
-    texts, of = rows.texts.gather(answers), rows.rows[answers]
-    return {
-        "self_reference": _sum(self_references(texts), of, rows.count),
-        "refusals": _sum(refusals(texts), of, rows.count),
-    }
+    found = phrases.counts(rows.texts.gather(answers))
+    return {name: _sum(values, rows.rows[answers], rows.count) for name, values in found.items()}

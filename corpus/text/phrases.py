@@ -9,36 +9,30 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-_STEMS = (
-    "as an ai", "as a language model", "as a large language", "i'm an ai", "i’m an ai", "i am an ai", "i'm a language", "i’m a language",
-    "i am a language", "as an artificial", "i am an artificial", "i'm an artificial", "i am a large language", "i'm a large language",
-    "i’m a large language", "an ai assistant", "an ai language", "a computer program", "作为", "作為", "我是一", "我是个", "我是個",
-    "我只是", "我是由", "我是人工", "我是AI",
-)  # fmt: skip
+# (?-u:) for word boundaries: with those of Unicode the regex engine leaves its fast path at every character that is not ASCII.
 _SELF = (
-    r"(?i:\bas an? (?:large |helpful |virtual |digital )?(?:ai|a\.i\.|artificial intelligence|language model|chatbot)\b"
+    r"(?i:(?-u:\b)as an? (?:large |helpful |virtual |digital )?(?:ai|a\.i\.|artificial intelligence|language model|chatbot)(?-u:\b)"
     r"(?: (?:language model|assistant|model|system|chatbot|program|developed by|created by|trained by))?"
-    r"|\bi(?:'m|’m| am)(?: just| only| simply| merely)? an? (?:large |helpful |virtual )?"
-    r"(?:ai|artificial intelligence|language model|chatbot|computer program)\b(?: (?:language model|assistant|model|system|program))?)"
-    r"|(?:作为|作為|我是|我只是|我仅是|我僅是|我也是|我不过是)(?:一?[个個名款种種位台] ?|由[^，。！？\n]{1,20}(?:开发|開發|训练|訓練|创造|研发)的)?"
+    r"|(?-u:\b)i(?:'m|’m| am)(?: just| only| simply| merely)? an? (?:large |helpful |virtual )?"
+    r"(?:ai|artificial intelligence|language model|chatbot|computer program)(?-u:\b)"
+    r"(?: (?:language model|assistant|model|system|program))?)"
+    r"|(?:作为|作為|我是|我只是|我仅是|我僅是|我也是|我不过是)(?:一?[个個名款种種位台] ?"
+    r"|由[^，。！？\n]{1,20}(?:开发|開發|训练|訓練|创造|研发)的)?"
     r" ?(?:大型|大|基于|虚拟|虛擬|智能|您的|你的|专业的|一個|通用){0,3}"
     r"(?:人工智能|人工智慧|AI|ＡＩ|ai|Ai|语言模型|語言模型|语言大模型|聊天机器人|聊天機器人|智能助手|智能机器人|虚拟助手|机器人助手)"
     r"(?: ?(?:语言模型|語言模型|模型|助手|助理|程序|程式|机器人|機器人|系统|语言|語言|聊天))*"
 )
-_REFUSAL_STEMS = (
-    "sorry", "apolog", "cannot", "can't", "can’t", "unable to", "not able to", "won't", "won’t", "not comfortable",
-    "抱歉", "对不起", "對不起", "不好意思", "我无法", "我無法", "我不能", "我没有办法", "我沒有辦法", "我没办法", "不便", "拒绝", "遗憾",
-)  # fmt: skip
 _CANNOT = r"(?:cannot|can not|can['’]t|won['’]t|will not|am unable to|['’]m unable to|am not able to|['’]m not able to)"
 _DO = (
     r"(?:help|assist|provide|fulfill?|comply|complete|answer|respond|generate|create|write|offer|give|do that|support|engage|access|browse"
     r"|process|discuss|share|suggest|recommend|continue|perform|execute|produce|understand|condone|promote|encourage|participate)"
 )
 _REFUSAL = (
-    r"(?i:(?:\bsorry\b|\bapologi[sz]e\b|\bapologies\b)[^.!?\n]{0,40}\bi(?: |['’])[^.!?\n]{0,12}?(?:cannot|can not|can['’]t"
+    r"(?i:(?:(?-u:\b)sorry(?-u:\b)|(?-u:\b)apologi[sz]e(?-u:\b)|(?-u:\b)apologies(?-u:\b))[^.!?\n]{0,40}"
+    r"(?-u:\b)i(?: |['’])[^.!?\n]{0,12}?(?:cannot|can not|can['’]t"
     r"|won['’]t|will not|am unable|m unable|am not able|m not able|am not allowed|don['’]t have|do not have|am not sure|m not sure)"
-    rf"|\bi {_CANNOT} (?:\w+ ){{0,2}}?{_DO}\b|\bi{_CANNOT} (?:\w+ ){{0,2}}?{_DO}\b"
-    r"|\bi(?:['’]m| am) not (?:comfortable|allowed|programmed|designed|permitted)\b)"
+    rf"|(?-u:\b)i {_CANNOT} (?:\w+ ){{0,2}}?{_DO}(?-u:\b)|(?-u:\b)i{_CANNOT} (?:\w+ ){{0,2}}?{_DO}(?-u:\b)"
+    r"|(?-u:\b)i(?:['’]m| am) not (?:comfortable|allowed|programmed|designed|permitted)(?-u:\b))"
     r"|(?:抱歉|对不起|對不起|不好意思|遗憾)[^。！？\n]{0,16}?(?:我|本人|作为|作為)?[^。！？\n]{0,10}?"
     r"(?:无法|無法|不能|没有办法|沒有辦法|没办法|不可以|不便|不会提供|没有权限|没有能力)"
     r"|我(?:们)?(?:无法|無法|不能|没办法|没有办法|沒有辦法|不便)(?:为您|为你|為您|為你|给您|给你|向您|向你|直接|继续)?"
@@ -47,19 +41,28 @@ _REFUSAL = (
 )
 
 
-def self_references(texts: pl.Series) -> np.ndarray:
-    """How often every text (none null) says that an AI or a language model is speaking: int64."""
-    return _count(texts, _STEMS, _SELF)
+_STEMS = [
+    "an ai", "a.i.", "artificial intelligence", "language model", "chatbot", "computer program", "人工智", "语言模型", "語言模型",
+    "语言大模型", "聊天机器", "聊天機器", "智能助手", "智能机器", "虚拟助手", "机器人助手", "ＡＩ",
+    *(f"{before}AI" for before in "为為是我个個名款种種位台的型大于拟擬能用您你 "),
+    "sorry", "apolog", "cannot", "can not", "can't", "can’t", "will not", "unable to", "not able to", "won't", "won’t",
+    "not comfortable", "not allowed",
+    "not programmed", "not designed", "not permitted", "抱歉", "对不起", "對不起", "不好意思", "遗憾", "无法", "無法",
+    "我不能", "我们不能", "没有办法", "沒有辦法",
+    "没办法", "我不便", "我们不便", "拒绝",
+]  # fmt: skip
+_PATTERNS = {"self_reference": _SELF, "refusals": _REFUSAL}
 
 
-def refusals(texts: pl.Series) -> np.ndarray:
-    """How often every text (none null) declines in the first person: int64. Regret alone (`I'm sorry to hear that`) is none."""
-    return _count(texts, _REFUSAL_STEMS, _REFUSAL)
+def counts(texts: pl.Series) -> dict[str, np.ndarray]:
+    """How often phrases of each sort occur in every text (none null): int64.
 
-
-def _count(texts: pl.Series, stems: tuple[str, ...], pattern: str) -> np.ndarray:
-    out = np.zeros(len(texts), dtype=np.int64)
-    at = np.flatnonzero(texts.str.contains_any(list(stems), ascii_case_insensitive=True).to_numpy())
-    if len(at):
-        out[at] = texts.gather(at).str.count_matches(pattern).to_numpy()
+    Returns:
+        `self_reference`, where an AI or a language model is said to be speaking, and `refusals`, where somebody declines in the first
+        person. Regret alone (`I'm sorry to hear that`) is none.
+    """
+    out = {name: np.zeros(len(texts), dtype=np.int64) for name in _PATTERNS}
+    at = np.flatnonzero(texts.str.contains_any(_STEMS, ascii_case_insensitive=True).to_numpy())
+    for name, pattern in _PATTERNS.items() if len(at) else ():
+        out[name][at] = texts.gather(at).str.count_matches(pattern).to_numpy()
     return out

@@ -48,7 +48,13 @@ def one(text: str, role: str = "text", cap: int | None = None) -> dict[str, Any]
 
 def kind(character: str) -> str:
     bits = int(BITS[ord(character)])
-    for name, mask in (("white", WHITE), ("single", c.HAN | c.KANA | c.HANGUL), ("word", c.LATIN | c.LETTER), ("digit", c.DIGIT), ("sign", c.PUNCTUATION | c.SYMBOL)):
+    for name, mask in (
+        ("white", WHITE),
+        ("single", c.HAN | c.KANA | c.HANGUL),
+        ("word", c.LATIN | c.LETTER),
+        ("digit", c.DIGIT),
+        ("sign", c.PUNCTUATION | c.SYMBOL),
+    ):
         if bits & mask:
             return name
     return "other" if bits & (c.CONTROL | c.INVISIBLE) else "mark"
@@ -62,7 +68,11 @@ def tokens(line: str) -> list[tuple[str, str]]:
         what = kind(character)
         if what == "white":
             joined = False
-        elif joined and out[-1][0] == "word" and (what in ("word", "mark") or (character in "'’" and at + 1 < len(line) and kind(line[at + 1]) == "word")):
+        elif (
+            joined
+            and out[-1][0] == "word"
+            and (what in ("word", "mark") or (character in "'’" and at + 1 < len(line) and kind(line[at + 1]) == "word"))
+        ):
             out[-1] = ("word", out[-1][1] + character)
         elif joined and out[-1][0] == "digit" and what == "digit":
             out[-1] = ("digit", out[-1][1] + character)
@@ -240,11 +250,30 @@ def test_lines_that_end_in_an_ellipsis_or_repeat() -> None:
 
 
 def test_only_answers_are_searched_for_phrases_but_all_texts_for_personal_data() -> None:
-    found = table([[("user", "抱歉，我无法登录。As an AI language model. a.li@qq.com"), ("assistant", "抱歉，作为一个AI，我无法帮您。电话13812345678")]])
+    found = table(
+        [
+            [
+                ("user", "抱歉，我无法登录。As an AI language model. a.li@qq.com"),
+                ("assistant", "抱歉，作为一个AI，我无法帮您。电话13812345678"),
+            ]
+        ]
+    )
     assert (found["self_reference"], found["refusals"], found["emails"], found["phones"], found["ips"]) == ([1], [1], [1], [1], [0])
 
 
-@pytest.mark.parametrize("text", ["\n" * 300_000, "`" * 300_000, "- \n" * 100_000, "a'" * 150_000, "e" + "\u0301" * 150_000, "好" * 300_000, "~~~\n" * 70_000, "…" * 300_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n" * 300_000,
+        "`" * 300_000,
+        "- \n" * 100_000,
+        "a'" * 150_000,
+        "e" + "\u0301" * 150_000,
+        "好" * 300_000,
+        "~~~\n" * 70_000,
+        "…" * 300_000,
+    ],
+)
 def test_hostile_texts_are_measured(text: str) -> None:
     assert one(text)["chars"] == len(text)
 
@@ -260,7 +289,9 @@ def test_comments_and_names() -> None:
 @pytest.mark.skipif("DATA_REAL" not in os.environ, reason="DATA_REAL names no folder")
 def test_real_texts_equal_the_plain_implementation() -> None:
     path = Path(os.environ["DATA_REAL"]) / "wikipedia_text"
-    texts = [text[:3000] for file in sorted(path.glob("*")) for text in file.read_text(encoding="utf-8", errors="replace").split("\n\n")][:12]
+    texts = [text[:3000] for file in sorted(path.glob("*")) for text in file.read_text(encoding="utf-8", errors="replace").split("\n\n")][
+        :12
+    ]
     found = table([[("text", text)] for text in texts])
     for at, text in enumerate(texts):
         expected = reference([text[:400]])

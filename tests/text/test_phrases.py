@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.text.phrases import refusals, self_references
+from corpus.text.phrases import _PATTERNS, counts
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from corpus.text.phrases import refusals, self_references
     ],
 )
 def test_self_references(text: str, times: int) -> None:
-    assert self_references(pl.Series([text])).tolist() == [times]
+    assert counts(pl.Series([text]))["self_reference"].tolist() == [times]
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,18 @@ def test_self_references(text: str, times: int) -> None:
     ],
 )
 def test_refusals(text: str, declines: bool) -> None:
-    assert bool(refusals(pl.Series([text]))[0]) is declines
+    assert bool(counts(pl.Series([text]))["refusals"][0]) is declines
 
 
-@given(st.lists(st.text(), max_size=5))
-def test_any_text_has_a_count(texts: list[str]) -> None:
+_PIECES = st.sampled_from(
+    ["I", "'m", " am", " sorry", ", but", " can't", " cannot", " help", " answer", " as an", " AI", " ai", " language model", "我", "们", "无法", "不能", "提供", "回答",
+     "抱歉", "，", "作为", "一个", "人工智能", "是", "由", "公司", "开发的", "机器人", "助手", "拒绝", "。", " ", "没办法", "不便", "为您", "unable to", "大型"]
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(st.lists(_PIECES, max_size=10).map("".join), st.text()), max_size=5))
+@settings(deadline=None, max_examples=300)
+def test_no_text_that_holds_a_phrase_is_passed_over(texts: list[str]) -> None:
     series = pl.Series(texts, dtype=pl.String)
-    assert len(self_references(series)) == len(refusals(series)) == len(texts)
+    for name, values in counts(series).items():
+        assert values.tolist() == series.str.count_matches(_PATTERNS[name]).to_list()
