@@ -24,7 +24,7 @@ class Hit:
 
 # What may say, up to here, that the number that follows is something else; read from the end of what stands before it.
 _OTHER = re.compile(
-    r"(?i)(?:订单|訂單|单号|單號|编号|編號|流水|工号|学号|QQ|扣扣|群号|微信|快递|运单|包裹|条码|条形码|批号|型号|编码|代码|序列号|序号|案号|文号|批准文号"
+    r"(?ai)(?:订单|訂單|单号|單號|编号|編號|流水|工号|学号|QQ|扣扣|群号|微信|快递|运单|包裹|条码|条形码|批号|型号|编码|代码|序列号|序号|案号|文号|批准文号"
     r"|国药准字|专利|时间戳|圆周率|发票|货号|商品|交易号|账单|库存|金额"
     r"|价格|售价|总额|余额|参考文献|页|ISBN|ISSN|DOI"
     r"|PMID|UPC|EAN|SKU|IMEI|order|tracking|invoice"
@@ -34,23 +34,23 @@ _OTHER = re.compile(
     r"[\s\"'“‘《:：#=.,，是为為号號码碼是（(]{0,6}(?:(?:number|num|no|code|id|is|was)[\s.:#=是]{0,3}){0,3}\Z"
 )
 _CALL = re.compile(
-    r"(?i)(?:电话|電話|手机|手機|热线|傳真|传真|致电|拨打|撥打|联系方式|聯繫|座机|固话|联系|\btel|phone|\bcall|\bfax|mobile|cell|contact|ring|dial|\bat|text)"
+    r"(?ai)(?:电话|電話|手机|手機|热线|傳真|传真|致电|拨打|撥打|联系方式|聯繫|座机|固话|联系|\btel|phone|\bcall|\bfax|mobile|cell|contact|ring|dial|\bat|text)"
     r"[^\d\n]{0,16}\Z"
 )
-_CARD = re.compile(r"(?i)(?:卡|账户|账号|帳號|帳戶|银行|銀行|card|visa|master|amex|account|debit|credit|pay|unionpay)[^\d\n]{0,20}\Z")
-_IDENTITY = re.compile(r"(?i)(?:身份证|身份證|证件|證件|身分證|\bID\b)[^\d\n]{0,12}\Z")
+_CARD = re.compile(r"(?ai)(?:卡|账户|账号|帳號|帳戶|银行|銀行|card|visa|master|amex|account|debit|credit|pay|unionpay)[^\d\n]{0,20}\Z")
+_IDENTITY = re.compile(r"(?ai)(?:身份证|身份證|证件|證件|身分證|\bID\b)[^\d\n]{0,12}\Z")
 _VERSION = re.compile(
-    r"(?i)(?:version|\bver|\bv|release|build|firmware|driver|update|upgrade[d]? to|assembly|culture|\bEC|chapter|section|§"
+    r"(?ai)(?:version|\bver|\bv|release|build|firmware|driver|update|upgrade[d]? to|assembly|culture|\bEC|chapter|section|§"
     r"|clause|chrome|python|固件|版本|驱动"
     r"|版|升级到|章节|小节|章|节|条|oid|表|图|figure|fig|table|step|步骤)[\s.:：=\"“(（]{0,3}\Z"
 )
-_VERSION_AFTER = re.compile(r"(?i) ?(?:新版|版|正式版|build|version|release)")
-_HOST = re.compile(r"(?i)(?:\bip|地址|从|来自|host|server|服务器|网关|dns|ping|ssh|://|登录|user|from|address|connect)[^\d\n]{0,16}\Z")
+_VERSION_AFTER = re.compile(r"(?ai) ?(?:新版|版|正式版|build|version|release)")
+_HOST = re.compile(r"(?ai)(?:\bip|地址|从|来自|host|server|服务器|网关|dns|ping|ssh|://|登录|user|from|address|connect)[^\d\n]{0,16}\Z")
 _UNIT = re.compile(
     r"[ ]?(?:元|块|万|萬|亿|億|%|％|人民币|美元|个|個|人次|次|年|㎡|平方|公里|米|吨|千克|公斤|kg\b|km\b"
     r"|USD|RMB|dollars|people|℃|°|[*×÷^=]|[+] ?\d|/ ?\d{1,6}(?!\d)|[-−] ?\d{1,2}(?!\d)|[-−] \d)"
 )
-_SUM = re.compile(r"(?:[$¥￥€£#^×÷*=<>]\s?|\d\s?[+−-]\s?|[a-zA-Z]\s?=\s?|[+*/]\s)\Z")
+_SUM = re.compile(r"(?:[=(]\s?[-−]|[$¥￥€£#^×÷*=<>]\s?|\d\s?[+−-]\s?|[a-zA-Z]\s?=\s?|[+*/]\s)\Z")
 
 _EMAIL_LEFT = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._%+-"
 _EMAIL_RIGHT = re.compile(r"((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8})([A-Za-z]{2,18})(?![A-Za-z0-9_@-]|\.[A-Za-z0-9])")
