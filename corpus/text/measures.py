@@ -1,8 +1,155 @@
-"""stub"""
+"""What is measured of every row, dropped or not: signals of quality from which the filter stage decides by thresholds.
+
+A measure judges nothing and needs no model: the same row has the same numbers everywhere, every threshold can be changed without
+measuring again, and the ledger can say by which number a row fell. They are signals that made web corpora usable for training, with
+their unit of counting exchanged: where those papers split English at spaces into words, one Han, kana or Hangul character is a unit, a
+run of other letters is one, and a run of digits (see `counting`); their thresholds on words do not carry over to characters as they are.
+
+- Gopher (Rae et al. 2021, arXiv 2112.11446, A1.1): numbers of words, mean word length, symbols to words, shares of lines that begin with a
+  bullet or end in an ellipsis, at least two stop words (the English eight; as many Chinese function words were added), characters in
+  duplicate lines, most frequent n-gram. Here the mean length is that of words in letters only, list items also have Chinese numbering,
+  and all signs of punctuation and symbols count, not `#` and the ellipsis alone.
+- C4 (Raffel et al. 2020, arXiv 1910.10683): lines end in terminal punctuation; here also 。！？… and their kin, quotes and brackets after
+  them aside.
+- FineWeb (Penedo et al. 2024, arXiv 2406.17557): the share of lines that end so, and of characters in repeated lines.
+- RedPajama-V2 (Weber et al. 2024, arXiv 2411.12372): signals are kept with every document, and decisions are left to the user. Its ratio
+  of unique words became distinct-n (Li et al. 2016, arXiv 1510.03055) for 2 and 4 units, because single Chinese characters recur anyway.
+
+For chat there are four more: the longest repeated span, whether the last answer is finished, phrases in which a model speaks of itself or
+declines, and personal data.
+"""
+
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
-def measure(rows, settings):
-    n = rows.num_rows
-    flat = [sum(len(m["content"]) for k in ("messages","chosen","rejected") for m in r[k] or ()) + len(r["title"] or "") + len(r["text"] or "") for r in rows.to_pylist()]
-    return {"chars": pa.array(flat, pa.int32()), "script": pa.nulls(n, pa.string()), "language": pa.nulls(n, pa.string())}
+
+from corpus.text import characters, phrases
+from corpus.text.counting import COLUMNS, count, stops
+from corpus.text.marks import utf8
+from corpus.text.personal import counts, suspects
+from corpus.text.settings import TextSettings
+
+_INT, _SHARE, _BOOL = pa.int32(), pa.float32(), pa.bool_()
+
+MEASURES: tuple[tuple[str, pa.DataType, str], ...] = (
+    ("chars", _INT, "characters of all texts of the row"),
+    ("units", _INT, "Han, kana and Hangul characters, runs of other letters and runs of digits"),
+    ("turns", _INT, "turns of the conversation, continuations included; 0 for a document"),
+    ("han_share", _SHARE, "Han characters, as a share of the characters that are not blank"),
+    ("latin_share", _SHARE, "Latin letters, as a share of the characters that are not blank"),
+    ("digit_share", _SHARE, "digits, as a share of the characters that are not blank"),
+    ("symbol_share", _SHARE, "punctuation marks and symbols, as a share of the characters that are not blank"),
+    ("replacement", _INT, "replacement characters (U+FFFD): what a broken decoder left"),
+    ("lines", _INT, "lines that are not blank"),
+    ("list_lines", _SHARE, "list items outside code fences, as a share of the lines"),
+    ("code_lines", _SHARE, "lines inside code fences or that look like code, as a share of the lines"),
+    ("ellipsis_lines", _SHARE, "lines that end in an ellipsis, as a share of the lines"),
+    ("end_lines", _SHARE, "lines that end in sentence-final punctuation, as a share of the lines"),
+    ("dup_lines", _SHARE, "share of the characters that are not blank in lines of 10 or more of them that the row had before"),
+    ("distinct_2", _SHARE, "different pairs of units that follow one another, as a share of all such pairs; 1 when there are none"),
+    ("distinct_4", _SHARE, "different sequences of four units, as a share of all of them; 1 when there are none"),
+    ("top_2", _SHARE, "the most frequent pair of units, as a share of all pairs; 0 when there are none"),
+    ("mean_word", _SHARE, "mean length of the words written in letters, in letters; 0 when there are none"),
+    ("stop_words", _INT, "how many of 8 English and 8 Chinese function words occur"),
+    ("repeat", _INT, "length in characters of the longest span that a text, or two texts of the row, hold twice"),
+    ("repeat_share", _SHARE, "that length, as a share of the characters"),
+    ("ends", _BOOL, "whether the last answer, or the document, ends as a finished text does; true when there is none"),
+    ("truncated", _BOOL, "whether an answer breaks off at the length at which its publisher cut answers"),
+    ("self_reference", _INT, "how often answers say that an AI or a language model is speaking"),
+    ("refusals", _INT, "how often answers decline in the first person"),
+    ("emails", _INT, "e-mail addresses"),
+    ("phones", _INT, "telephone numbers of persons or offices"),
+    ("id_numbers", _INT, "Chinese identity numbers"),
+    ("bank_cards", _INT, "bank card numbers"),
+    ("ips", _INT, "routed IP addresses"),
+)
+"""Name, type and meaning of every measure, in the order of the columns."""
+
+_PERSONAL = {"emails": "email", "phones": "phone", "id_numbers": "id_number", "bank_cards": "bank_card", "ips": "ip"}
+_CAP_MARGIN = 2  # publishers cut before or after trimming
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows as flat columns.
+
+    Attributes:
+        texts: all texts of all rows, in order: turns, or title and text; none is null.
+        roles: of every text: system, user, assistant, chosen, rejected, title or text.
+        rows: the row of every text, ascending (int64).
+        count: number of rows, those without a text included.
+        answers: whether the text is one that a model would learn (bool): an assistant's turn, a chosen answer, a document's text.
+    """
+
+    texts: pl.Series
+    roles: pl.Series
+    rows: np.ndarray
+    count: int
+    answers: np.ndarray
+
+
+def measure(rows: Rows, settings: TextSettings) -> dict[str, pa.Array]:
+    """Measures rows.
+
+    Args:
+        rows: what to measure.
+        settings: `traits.cap` says where the publisher cut answers.
+
+    Returns:
+        For every name in MEASURES an array of its type, one value for every row, none of them null.
+    """
+    offsets, data = utf8(rows.texts)
+    first = np.searchsorted(rows.rows, np.arange(rows.count + 1)).astype(np.int64)
+    counted, lengths, ended = count(offsets, data, first, characters.table(), *stops())
+    n = dict(zip(COLUMNS, counted.T, strict=True))
+    out = {name: n[name] for name in ("chars", "units", "replacement", "lines", "stop_words", "repeat")}
+    for name, part in (("han_share", "han"), ("latin_share", "latin"), ("digit_share", "digits"), ("symbol_share", "symbols")):
+        out[name] = _share(n[part], n["visible"])
+    for name in ("list_lines", "code_lines", "ellipsis_lines", "end_lines"):
+        out[name] = _share(n[name], n["lines"])
+    out["dup_lines"] = _share(n["dup_chars"], n["visible"])
+    out["distinct_2"] = _share(n["distinct_2"], n["grams_2"], 1)
+    out["distinct_4"] = _share(n["distinct_4"], n["grams_4"], 1)
+    out["top_2"] = _share(n["top_2"], n["grams_2"])
+    out["mean_word"] = _share(n["word_chars"], n["words"])
+    out["repeat_share"] = _share(n["repeat"], n["chars"])
+    turns = ~rows.roles.is_in(["title", "text"]).to_numpy()
+    out["turns"] = np.bincount(rows.rows[turns], minlength=rows.count)
+    out |= _endings(rows, lengths, ended, settings.traits.cap)
+    out |= _phrases(rows)
+    personal = counts(rows.texts, suspects(offsets, data))
+    out |= {name: _sum(personal[kind], rows.rows, rows.count) for name, kind in _PERSONAL.items()}
+    return {name: pa.array(out[name].astype(of.to_pandas_dtype()), of) for name, of, _ in MEASURES}
+
+
+def _share(part: np.ndarray, whole: np.ndarray, nothing: float = 0) -> np.ndarray:
+    """part / whole, rounded once from float64 to float32; `nothing` where there is no whole."""
+    return np.where(whole > 0, part / np.maximum(whole, 1), nothing).astype(np.float32)
+
+
+def _sum(values: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """The sum of the values of every row: int64. Doubles hold them exactly."""
+    some = np.flatnonzero(values)
+    return np.bincount(rows[some], weights=values[some], minlength=count).astype(np.int64)
+
+
+def _endings(rows: Rows, lengths: np.ndarray, ended: np.ndarray, cap: int | None) -> dict[str, np.ndarray]:
+    """`ends` of the last answer of every row, and `truncated`."""
+    ends = np.ones(rows.count, dtype=bool)
+    truncated = np.zeros(rows.count, dtype=bool)
+    answers = np.flatnonzero(rows.answers)
+    ends[rows.rows[answers]] = ended[answers]  # of several the last one stays
+    if cap is not None:
+        cut = answers[~ended[answers] & (np.abs(lengths[answers] - cap) <= _CAP_MARGIN)]
+        truncated[rows.rows[cut]] = True
+    return {"ends": ends, "truncated": truncated}
+
+
+def _phrases(rows: Rows) -> dict[str, np.ndarray]:
+    answers = np.flatnonzero(rows.answers)
+    found = phrases.counts(rows.texts.gather(answers))
+    return {name: _sum(values, rows.rows[answers], rows.count) for name, values in found.items()}
