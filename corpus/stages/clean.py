@@ -105,7 +105,7 @@ class Cleaned:
 
 def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
     """Cleans rows of schema ROWS from a source of these traits."""
-    from corpus.text.measures import measure
+    from corpus.text.measures import Rows, measure
 
     n = table.num_rows
     text_settings = settings.settings(traits)
@@ -120,7 +120,7 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
         "changed_by": _changed_by(masks, n),
     }
     rows = pa.table([columns[c.name] for c in CLEAN.columns], schema=CLEAN.schema)
-    columns |= {"excluded": _whole(table["skip"]), "problem": _problems(table["kind"], content), **measure(rows, text_settings)}
+    columns |= {"excluded": _whole(table["skip"]), "problem": _problems(table["kind"], content), **measure(Rows(spoken.texts, spoken.named(), spoken.rows, n, spoken.learned()), text_settings)}
     measures = pa.table([columns[c.name] for c in MEASURED.columns], schema=MEASURED.schema)
     return Cleaned(rows, measures, {name: int(mask.sum()) for name, mask in masks.items()})
 
@@ -267,6 +267,16 @@ class _Spoken:
         if not np.array_equal(order, np.arange(len(order))):
             whole = whole.gather(order)
         return cls(whole, row[order], place[order], np.concatenate(roles)[order], n)
+
+    def named(self) -> pl.Series:
+        """What every text is: the role of a turn, chosen, rejected, title or text."""
+        names = pl.Series([*ROLES, "chosen", "rejected", *_TEXTS], dtype=pl.String)
+        return names.gather(np.where(self.places == 0, self.roles, self.places.astype(np.int64) + len(ROLES) - 1))
+
+    def learned(self) -> np.ndarray:
+        """Whether every text is one that a model learns: an answer, the chosen one of a preference, the text of a document."""
+        answers = (self.places < 2) & (self.roles == ROLES.index("assistant"))
+        return answers | (self.places == 4)
 
 
 def _keys(kinds: pa.Array, spoken: _Spoken) -> dict[str, pa.Array]:

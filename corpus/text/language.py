@@ -15,6 +15,8 @@ of single letters).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 import pycld2
@@ -29,15 +31,15 @@ _READ = 1000
 
 def languages(texts: pl.Series) -> pl.Series:
     """The language of every text: an Enum of `LANGUAGES`, null where a text has no words."""
-    return languages_of(units(texts), texts)
+    return languages_of(units(texts), texts.gather)
 
 
-def languages_of(found: Units, texts: pl.Series) -> pl.Series:
-    """The same for texts whose units have been counted."""
+def languages_of(found: Units, texts: Callable[[np.ndarray], pl.Series]) -> pl.Series:
+    """The same where the units have been counted; `texts` gives the texts at some positions, for the detector."""
     code = _decide(found)
     ask = np.flatnonzero(code == _ASK)
     if len(ask):
-        code[ask] = np.where(_english(texts.gather(ask)), _EN, _OTHER)
+        code[ask] = np.where(_english(texts(ask)), _EN, _OTHER)
     return pl.Series("language", [*LANGUAGES, None], dtype=pl.Enum(LANGUAGES)).gather(code)
 
 

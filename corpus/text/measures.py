@@ -28,46 +28,14 @@ import polars as pl
 import pyarrow as pa
 
 from corpus.text import characters, phrases
+from corpus.text.columns import MEASURES
 from corpus.text.counting import COLUMNS, count, stops
+from corpus.text.language import languages_of
 from corpus.text.marks import utf8
 from corpus.text.personal import counts, suspects
+from corpus.text.script import scripts_of
 from corpus.text.settings import TextSettings
-
-_INT, _SHARE, _BOOL = pa.int32(), pa.float32(), pa.bool_()
-
-MEASURES: tuple[tuple[str, pa.DataType, str], ...] = (
-    ("chars", _INT, "characters of all texts of the row"),
-    ("units", _INT, "Han, kana and Hangul characters, runs of other letters and runs of digits"),
-    ("turns", _INT, "turns of the conversation, continuations included; 0 for a document"),
-    ("han_share", _SHARE, "Han characters, as a share of the characters that are not blank"),
-    ("latin_share", _SHARE, "Latin letters, as a share of the characters that are not blank"),
-    ("digit_share", _SHARE, "digits, as a share of the characters that are not blank"),
-    ("symbol_share", _SHARE, "punctuation marks and symbols, as a share of the characters that are not blank"),
-    ("replacement", _INT, "replacement characters (U+FFFD): what a broken decoder left"),
-    ("lines", _INT, "lines that are not blank"),
-    ("list_lines", _SHARE, "list items outside code fences, as a share of the lines"),
-    ("code_lines", _SHARE, "lines inside code fences or that look like code, as a share of the lines"),
-    ("ellipsis_lines", _SHARE, "lines that end in an ellipsis, as a share of the lines"),
-    ("end_lines", _SHARE, "lines that end in sentence-final punctuation, as a share of the lines"),
-    ("dup_lines", _SHARE, "share of the characters that are not blank in lines of 10 or more of them that the row had before"),
-    ("distinct_2", _SHARE, "different pairs of units that follow one another, as a share of all such pairs; 1 when there are none"),
-    ("distinct_4", _SHARE, "different sequences of four units, as a share of all of them; 1 when there are none"),
-    ("top_2", _SHARE, "the most frequent pair of units, as a share of all pairs; 0 when there are none"),
-    ("mean_word", _SHARE, "mean length of the words written in letters, in letters; 0 when there are none"),
-    ("stop_words", _INT, "how many of 8 English and 8 Chinese function words occur"),
-    ("repeat", _INT, "length in characters of the longest span that a text, or two texts of the row, hold twice"),
-    ("repeat_share", _SHARE, "that length, as a share of the characters"),
-    ("ends", _BOOL, "whether the last answer, or the document, ends as a finished text does; true when there is none"),
-    ("truncated", _BOOL, "whether an answer breaks off at the length at which its publisher cut answers"),
-    ("self_reference", _INT, "how often answers say that an AI or a language model is speaking"),
-    ("refusals", _INT, "how often answers decline in the first person"),
-    ("emails", _INT, "e-mail addresses"),
-    ("phones", _INT, "telephone numbers of persons or offices"),
-    ("id_numbers", _INT, "Chinese identity numbers"),
-    ("bank_cards", _INT, "bank card numbers"),
-    ("ips", _INT, "routed IP addresses"),
-)
-"""Name, type and meaning of every measure, in the order of the columns."""
+from corpus.text.units import units
 
 _PERSONAL = {"emails": "email", "phones": "phone", "id_numbers": "id_number", "bank_cards": "bank_card", "ips": "ip"}
 _CAP_MARGIN = 2  # publishers cut before or after trimming
@@ -100,7 +68,7 @@ def measure(rows: Rows, settings: TextSettings) -> dict[str, pa.Array]:
         settings: `traits.cap` says where the publisher cut answers.
 
     Returns:
-        For every name in MEASURES an array of its type, one value for every row, none of them null.
+        For every name in MEASURES an array of its type, one value for every row; only script and language may be null.
     """
     offsets, data = utf8(rows.texts)
     first = np.searchsorted(rows.rows, np.arange(rows.count + 1)).astype(np.int64)
@@ -123,7 +91,20 @@ def measure(rows: Rows, settings: TextSettings) -> dict[str, pa.Array]:
     out |= _phrases(rows)
     personal = counts(rows.texts, suspects(offsets, data))
     out |= {name: _sum(personal[kind], rows.rows, rows.count) for name, kind in _PERSONAL.items()}
-    return {name: pa.array(out[name].astype(of.to_pandas_dtype()), of) for name, of, _ in MEASURES}
+    words = _words(rows, first)
+    return {name: words[name] if name in words else pa.array(out[name].astype(of.to_pandas_dtype()), of) for name, of, _ in MEASURES}
+
+
+def _words(rows: Rows, first: np.ndarray) -> dict[str, pa.Array]:
+    """Script and language of every row, by all its texts together. `first`: the first text of every row, and their number."""
+    found = units(rows.texts).of_rows(rows.rows, rows.count)
+
+    def together(at: np.ndarray) -> pl.Series:
+        texts = [" ".join(rows.texts[start:end].to_list()) for start, end in zip(first[at].tolist(), first[at + 1].tolist(), strict=True)]
+        return pl.Series(texts, dtype=pl.String)
+
+    of = {"script": scripts_of(found), "language": languages_of(found, together)}
+    return {name: series.cast(pl.String).to_arrow().cast(pa.string()) for name, series in of.items()}
 
 
 def _share(part: np.ndarray, whole: np.ndarray, nothing: float = 0) -> np.ndarray:

@@ -71,6 +71,11 @@ class Units:
     foreign: np.ndarray
     accented: np.ndarray
 
+    def of_rows(self, rows: np.ndarray, count: int) -> Units:
+        """The counts of `count` rows, of which `rows` says which text belongs to which."""
+        each = (getattr(self, name) for name in COLUMNS)
+        return Units(*(np.bincount(rows, weights=counts, minlength=count).astype(np.int64) for counts in each))
+
 
 def units(texts: pl.Series) -> Units:
     """Counts the units of every text; a null has none."""
