@@ -134,11 +134,12 @@ def emails(text: str) -> Iterator[Hit]:
         local = left[len(left.rstrip(_EMAIL_LEFT)) :]
         right = _EMAIL_RIGHT.match(text, at + 1)
         start = at - len(local.lstrip(".%+-"))
-        if right and 0 < at - start <= 64 and text[at - 1] != "." and ".." not in local and (start == 0 or text[start - 1] not in "@/"):
+        if right and 0 < at - start <= 64 and text[at - 1] != "." and ".." not in local and (start == 0 or text[start - 1] != "@"):
             name, top = right.group(1).lower(), right.group(2).lower()
             known = top in _NAMES or top in _NATIONS
             example = name.split(".")[-2] == "example" or set(name) <= {"x", "."} or set(local.lower()) <= {"x"}
-            if known and not example and local not in ("git", "example"):
+            linked = start > 0 and text[start - 1] == "/" and _LINK.search(text, max(0, start - 200), start)
+            if known and not example and local not in ("git", "example") and not linked:
                 yield Hit("email", start, right.end())
                 done = right.end()
         at = text.find("@", at + 1)
