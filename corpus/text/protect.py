@@ -109,7 +109,7 @@ _CODE_LINE, _CODE_OR_MARKUP_LINE = (
     for starts in (_CODE, (*_CODE, _MARKUP_LINE))
 )
 _GAP = re.compile(r"\n(?:[^\n]*+\n){0,2}")
-_FOLLOWING = re.compile(r"(?:\n[ \t\r]*+)*+\n(?: {2}|\t)[ \t]*+[^\s][^\n]*+")
+_FOLLOWING = re.compile(r"\n(?:[ \t\r]*+\n)*+(?: {2}|\t)[ \t]*+[^\s][^\n]*+")
 
 Span = tuple[int, int]
 
@@ -161,7 +161,7 @@ def outside(texts: pl.Series, change: Callable[[pl.Series], pl.Series], *, marku
         return change(texts)
     where = list(kept)
     covered = [_covered(text, kept[i]) for i, text in zip(where, texts.gather(where).to_list(), strict=True)]
-    changed = change(texts.scatter(where, pl.Series(covered, dtype=pl.String)))
+    changed = change(texts.clone().scatter(where, pl.Series(covered, dtype=pl.String)))
     back = []
     for i, text, before in zip(where, changed.gather(where).to_list(), covered, strict=True):
         if text == before:
@@ -172,7 +172,7 @@ def outside(texts: pl.Series, change: Callable[[pl.Series], pl.Series], *, marku
             back.append(texts[i])
             continue
         back.append(parts[0] + "".join(piece + part for piece, part in zip(kept[i], parts[1:], strict=True)))
-    return changed.scatter(where, pl.Series(back, dtype=pl.String))
+    return changed.clone().scatter(where, pl.Series(back, dtype=pl.String))
 
 
 def outside_each(texts: pl.Series, change: Callable[[str], str], *, markup: bool = True) -> pl.Series:
@@ -204,7 +204,7 @@ def _spans(text: str, markup: bool) -> list[Span]:
     found.sort()
     out: list[Span] = []
     for start, end in found:
-        if out and start <= out[-1][1]:
+        if out and (start <= out[-1][1] or (start == out[-1][1] + 1 and text[start - 1] == "\n")):
             if end > out[-1][1]:
                 out[-1] = (out[-1][0], end)
         elif end > start:

@@ -16,6 +16,7 @@ class Traits:
 
     Attributes:
         html: the texts hold entities and tags of HTML that are not meant to be read.
+        escaped: the publisher escaped whole texts for HTML, their code too: every `&lt;` in them stands for `<`.
         escapes: line breaks and tabs were written as two characters (`\\n`, `\\t`; `/n` in one source).
         speakers: role markers in a text that begin another turn, as (marker, role); the marker counts at the beginning of a line.
         placeholders: what an Alpaca-like input says in place of nothing, besides `No input` and its kin.
@@ -24,6 +25,7 @@ class Traits:
     """
 
     html: bool = False
+    escaped: bool = False
     escapes: bool = False
     speakers: tuple[tuple[str, str], ...] = ()
     placeholders: tuple[str, ...] = ()

@@ -95,9 +95,11 @@ def test_pieces_are_the_text(text: str, markup: bool) -> None:
 @given(st.lists(TEXTS, max_size=4))
 def test_outside_changes_all_that_is_free_and_nothing_else(texts: list[str]) -> None:
     series = pl.Series("t", texts, dtype=pl.String)
+    given = series.to_list()
     expected = ["".join(p if protected else p.replace("a", "甲甲") for protected, p in pieces(text)) for text in texts]
     assert outside(series, lambda s: s.str.replace_all("a", "甲甲", literal=True)).to_list() == expected
     assert outside_each(series, lambda s: s.replace("a", "甲甲")).to_list() == expected
+    assert series.to_list() == given
 
 
 def test_a_change_that_loses_a_piece_is_not_made() -> None:
