@@ -8,8 +8,8 @@ by one, outside their protected pieces (see `protect`). What has been decided, a
 - Blanks between single Han characters stay: where real data have them, they are the subject (`去除空格`, results of word segmentation).
 - Full-width letters and digits become half-width, Chinese punctuation stays. Full-width signs are changed only between two full-width
   letters or digits (`３．１４`, `２０２３／０５`), where they belong to the number or the address.
-- `！！！！！！` is cut to three, `。。。。。。。。` and `........` to six (an ellipsis), `………` to the two that Chinese writes. What may be a rule,
-  a blank to fill in or code (`-=_*#><|`) is never cut.
+- `！！！！！！` is cut to three, `。。。。。。。。` and `........` to six (an ellipsis), `…………` to the two that Chinese writes.
+  What may be a rule, a blank to fill in or code (`-=_*#><|`) is never cut.
 - NFC, not NFKC: `①`, `㎡` and `（` stay. Compatibility ideographs (U+F900-U+FAFF) become the unified ones that they are equal to.
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 import polars as pl
 
@@ -56,7 +57,13 @@ def _where(pattern: str, change: Callable[[pl.Series], pl.Series], texts: pl.Ser
 
 
 def _each(change: Callable[[str], str], *, markup: bool = True) -> Callable[[pl.Series], pl.Series]:
-    return lambda texts: outside_each(texts, change, markup=markup)
+    """What is protected is looked for only in texts in which the change would do something if nothing were."""
+
+    def apply(texts: pl.Series) -> pl.Series:
+        at = [i for i, text in enumerate(texts.to_list()) if change(text) != text]
+        return texts.clone().scatter(at, outside_each(texts.gather(at), change, markup=markup)) if at else texts
+
+    return apply
 
 
 def tags(texts: pl.Series, settings: TextSettings) -> pl.Series:
@@ -214,8 +221,8 @@ _LEADER = re.compile(r"[ \t]*+[0-9ivxIVX]{1,5}[ \t]*+(?:\n|\Z)")
 
 _ODD = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f"
 _BLANKS = rf"[{_ODD}]|[ \t\u3000]\n|[^ \n] {{2}}|[^\u3000\n]\u3000{{2}}"
-_EVEN = {ord(char): " " for char in _ODD}
-_END_OF_LINE = re.compile(r"(?<![ \t\u3000])([ \t\u3000]++)\n")
+_BLANK = " \t\u3000"
+_PAIRS = ("  ", "\u3000\u3000", " \u3000", "\u3000 ")
 _GAP = re.compile(r"(?<=[^ \t\u3000\n])(?: [ \u3000]++|\u3000[ \u3000]++)(?=[^ \t\u3000\n])")
 _SENTENCE = re.compile(r"[.!?:;][\"')\]”’]?$")
 _SENTENCE_NEXT = re.compile(r"[A-Za-z0-9\"'(\[“‘$*_-]")
@@ -230,34 +237,28 @@ def spaces(texts: pl.Series, settings: TextSettings) -> pl.Series:
 
 
 def _spaced(text: str) -> str:
-    text = text.translate(_EVEN)
-    text = _END_OF_LINE.sub(_end_of_line, text)
-    if not _GAP.search(text):
-        return text
+    for odd in _ODD:
+        text = text.replace(odd, " ")
     lines = text.split("\n")
-    gaps = [_gaps(line) for line in lines]
-    before: int | None = None
-    columns: set[int] = set()
-    for i, line in enumerate(lines):
-        if line.strip():
-            if before is not None and gaps[before] and gaps[i]:
-                columns |= {before, i}
-            before = i
-    for i, found in enumerate(gaps):
-        if found and i not in columns:
+    for i in range(len(lines) - 1):
+        line = lines[i]
+        if line[-1:] in _BLANK and line:
+            lines[i] = _line_end(line, lines[i + 1])
+    gaps = {i: found for i, line in enumerate(lines) if any(pair in line for pair in _PAIRS) and (found := _gaps(line))}
+    if not gaps:
+        return "\n".join(lines)
+    filled = [i for i, line in enumerate(lines) if line.strip()]
+    columns = {i for pair in pairwise(filled) if gaps.keys() >= set(pair) for i in pair}
+    for i, found in gaps.items():
+        if i not in columns:
             lines[i] = _closed(lines[i], found)
     return "\n".join(lines)
 
 
-def _end_of_line(m: re.Match[str]) -> str:
+def _line_end(line: str, following: str) -> str:
     """Two blanks or more at the end of a line that another line follows are Markdown for a line break that shall be seen."""
-    text, blanks = m.string, m[1]
-    if len(blanks) < 2 or blanks.strip(" ") or m.start() == 0 or text[m.start() - 1] == "\n":
-        return "\n"
-    rest = text[m.end() : m.end() + 1]
-    if rest in ("", "\n") or rest.isspace():
-        return "\n"
-    return "  \n"
+    shown = line.rstrip(_BLANK)
+    return shown + "  " if shown and line.endswith("  ") and following.strip() and line[len(shown) :].strip(" ") == "" else shown
 
 
 def _gaps(line: str) -> list[tuple[int, int]]:
@@ -270,6 +271,8 @@ def _gaps(line: str) -> list[tuple[int, int]]:
             continue
         if _BRACKETS.get(before[-1]) == after or (end - start >= _FILL and before[-1] in "：:"):
             continue
+        if before in ("\\n", "\\t"):
+            continue  # the indentation of code in which line breaks are written so
         if start < _FILL * 3 and _MARKER.match(line[:start]):
             continue
         out.append((start, end))

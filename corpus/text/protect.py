@@ -38,21 +38,26 @@ _FENCE = re.compile(
 _TO_LINE_END = re.compile(r"[ \t\r]*+$", re.MULTILINE)
 
 _NOT_URL = r"\s<>\"'`{}|\\^\[\]，。！？；：、（）《》〈〉「」『』“”‘’【】…\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufdd0\ufeff"
-_INLINE = re.compile(
-    r"(?P<escaped>\\[\\$`])"
-    r"|(?P<code>`+)"
-    r"|(?P<dollars>\$\$?)"
-    r"|(?P<open>\\[\[(])"
-    r"|\\begin\{(?P<env>[^{}\n]{1,40}+)\}"
-    rf"|(?P<plain>(?i:https?|ftps?|file|wss?|magnet)://[^{_NOT_URL}]++"
-    rf"|(?<![A-Za-z0-9])(?i:www\.)[A-Za-z0-9-]++\.[^{_NOT_URL}]++"
-    r"|(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++"
-    r"|(?<![A-Za-z0-9])[A-Za-z]:\\[^\s\"'`<>|，。；、（）]++"
-    r"|\{\s*+[\"'][^{}\n]*+\}"
-    r"|\ufdd0)"
-    r"|(?P<raw><(?:code|pre)\b[^<>]*+>)"
-    r"|(?P<tag><!--|</?[A-Za-z][A-Za-z0-9:_-]*+(?:[\s/][^<>]*+)?>)",
+_MAIL = r"|(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}+@[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]++)++"
+_INLINE, _INLINE_OR_MAIL = (
+    re.compile(
+        r"(?P<escaped>\\[\\$`])"
+        r"|(?P<code>`+)"
+        r"|(?P<dollars>\$\$?)"
+        r"|(?P<open>\\[\[(])"
+        r"|\\begin\{(?P<env>[^{}\n]{1,40}+)\}"
+        rf"|(?P<plain>(?:[hH][tT][tT][pP][sS]?|[fF][tT][pP][sS]?|file|wss?)://[^{_NOT_URL}]++"
+        rf"|(?:www|WWW|Www)\.[A-Za-z0-9-]++\.[^{_NOT_URL}]++"
+        rf"{mail}"
+        r"|[A-Za-z]:\\(?<![A-Za-z0-9][A-Za-z]:\\)[^\s\"'`<>|，。；、（）]++"
+        r"|\{\s*+[\"'][^{}\n]*+\}"
+        r"|\ufdd0)"
+        r"|(?P<raw><(?:code|pre)\b[^<>]*+>)"
+        r"|(?P<tag><!--|</?[A-Za-z][A-Za-z0-9:_-]*+(?:[\s/][^<>]*+)?>)",
+    )
+    for mail in ("", _MAIL)
 )
+_HINTS = ("`", "$", "\\", "{", "<", "://", "ww.", "WW.", STAND_IN)
 _PARAGRAPH = re.compile(r"\n[ \t\r]*+\n")
 _ENDS = {"\\[": "\\]", "\\(": "\\)"}
 _END_ENV = re.compile(r"\\end\{([^{}\n]{1,40}+)\}")
@@ -100,14 +105,10 @@ _CODE = (
     r"(?a:[A-Za-z-]++[ \t]*+:[ \t]*+[^;\n]{1,80}+;[ \t\r]*+$)",
 )
 _CODE_LINE, _CODE_OR_MARKUP_LINE = (
-    re.compile(
-        rf"^[ \t>]*+(?:{'|'.join(starts)})[^\n]*+$"
-        # How they end.
-        r"|^(?=[^\n]*[=(){}\[\]<>\"'])[^\n]*(?:;|\{)[ \t\r]*+$",
-        re.MULTILINE,
-    )
-    for starts in (_CODE, (*_CODE, _MARKUP_LINE))
+    re.compile(rf"^[ \t>]*+(?:{'|'.join(starts)})[^\n]*+$", re.MULTILINE) for starts in (_CODE, (*_CODE, _MARKUP_LINE))
 )
+_CODE_END = re.compile(r"[;{][ \t\r]*+$", re.MULTILINE)
+_CODE_SIGN = re.compile(r"[=(){}\[\]<>\"']")
 _GAP = re.compile(r"\n(?:[^\n]*+\n){0,2}")
 _FOLLOWING = re.compile(r"\n(?:[ \t\r]*+\n)*+(?: {2}|\t)[ \t]*+[^\s][^\n]*+")
 
@@ -196,7 +197,7 @@ def _spans(text: str, markup: bool) -> list[Span]:
     """What is protected, as (start, end), ascending and apart from each other."""
     fences = _fences(text) if "```" in text or "~~~" in text else []
     found = list(fences)
-    for start, end in _between(fences, len(text)):
+    for start, end in _between(fences, len(text)) if "@" in text or any(hint in text for hint in _HINTS) else ():
         found += _inline(text, start, end, markup)
     found += _code(text, _CODE_OR_MARKUP_LINE if markup else _CODE_LINE)
     if "|" in text or "+-" in text:
@@ -269,8 +270,8 @@ def _closes(text: str, m: re.Match[str], sign: str, length: int) -> bool:
 def _inline(text: str, start: int, end: int, markup: bool) -> list[Span]:
     """Code spans, formulas, addresses and tags in text[start:end], which has no fences."""
     out: list[Span] = []
-    matches = _INLINE.finditer(text, start, end)
-    found = [m for m in matches if m.lastgroup != "escaped"]
+    pattern = _INLINE_OR_MAIL if "@" in text else _INLINE
+    found = [m for m in pattern.finditer(text, start, end) if m.lastgroup != "escaped"]
     if not found:
         return out
     ticks: dict[int, list[int]] = {}
@@ -357,9 +358,16 @@ def _find(pattern: re.Pattern[str], text: str, start: int, end: int, without: se
 
 def _code(text: str, pattern: re.Pattern[str]) -> list[Span]:
     """Lines of code without fences, with one or two lines between them, and the indented lines that follow them."""
+    lines = [m.span() for m in pattern.finditer(text)]
+    for m in _CODE_END.finditer(text) if ";" in text or "{" in text else ():
+        start = text.rfind("\n", 0, m.start()) + 1
+        if _CODE_SIGN.search(text, start, m.end()):
+            lines.append((start, m.end()))
+    lines.sort()
     out: list[Span] = []
-    for m in pattern.finditer(text):
-        start, end = m.span()
+    for start, end in lines:
+        if out and end <= out[-1][1]:
+            continue
         while (following := _FOLLOWING.match(text, end)) is not None:
             end = following.end()
         if out and (start <= out[-1][1] or _GAP.fullmatch(text, out[-1][1], start)):
