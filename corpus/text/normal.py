@@ -99,8 +99,8 @@ _ESCAPE = re.compile(
     r"(?<!\\)\\(?:(?P<line>r\\n|r(?![A-Za-z])|n"
     rf"(?!(?:{_LATEX[0]})(?![a-z])))|(?P<tab>t(?!(?:{_LATEX[1]})(?![a-z])))|(?P<quote>\"))"
 )
-_QUOTES = "\"'“”‘’「」`《》"
-_REGEX_OR_TEX = re.compile(r"\\[dwsSWDbB](?![a-z])|\\[a-zA-Z]{4,}|\\[a-zA-Z]+\{|%[ds]\\n")
+_QUOTES = "\"'“”‘’「」《》"
+_REGEX_OR_TEX = re.compile(r"\\[dwsSWDbB](?![a-z])|\\(?![ntr])[a-zA-Z]{3,}|\\(?!n)[a-zA-Z]{1,20}\{|%[ds]\\n")
 _ONE_LINE_FENCE = re.compile(r"```[^\n`]*\\n[^\n`]*+```")
 _SLASH_LINE = re.compile(r"(?:(?<=[\u4e00-\u9fff。！？：；，、.:;!?）)”\"\n])|^)/n(?![A-Za-z0-9/])[ \t]*+")
 
@@ -190,19 +190,31 @@ _WIDE_RUN = re.compile(f"[{_WIDE}]++(?:[．／＠－＿＆＋＝＊][{_WIDE}]++)
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 
 
+_ABOUT_WIDTH = re.compile(r"全角|半角|(?i:full-?width|half-?width)")
+
+
 def width(texts: pl.Series, settings: TextSettings) -> pl.Series:
     """Full-width letters and digits become half-width, with the signs between them."""
-    return _where(f"[{_WIDE}]", _each(lambda text: _WIDE_RUN.sub(lambda m: m[0].translate(_NARROW), text)), texts)
+    return _where(f"[{_WIDE}]", _each(_narrowed), texts)
+
+
+def _narrowed(text: str) -> str:
+    return text if _ABOUT_WIDTH.search(text) else _WIDE_RUN.sub(lambda m: m[0].translate(_NARROW), text)
 
 
 _REPEATED = r"！{4,}|!{4,}|？{4,}|\?{4,}|。{4,}|\.{7,}|…{4,}|～{4,}|~{4,}|、{4,}|，{4,}|,{4,}|；{4,}"
 _REPEAT = re.compile(r"([！!？?。.…～~、，,；])\1{3,}+")
 _MOST = {"。": 6, ".": 6, "…": 2}
+_ABOUT_PUNCTUATION = re.compile(r"标点|感叹号|问号|句号|省略号|(?i:punctuation)")
 
 
 def repeats(texts: pl.Series, settings: TextSettings) -> pl.Series:
     """Punctuation marks that were typed over and over are cut to a few."""
-    return _where(_REPEATED, _each(lambda text: _REPEAT.sub(_fewer, text)), texts)
+    return _where(_REPEATED, _each(_cut), texts)
+
+
+def _cut(text: str) -> str:
+    return text if _ABOUT_PUNCTUATION.search(text) else _REPEAT.sub(_fewer, text)
 
 
 def _fewer(m: re.Match[str]) -> str:
@@ -210,13 +222,16 @@ def _fewer(m: re.Match[str]) -> str:
     before, after = text[m.start() - 1 : m.start()], text[m.end() : m.end() + 1]
     if before in ("", "\n") and after in ("", "\n"):
         return m[0]  # a rule across the page
-    if sign == "," and not "\u4e00" <= before <= "\u9fff":
+    if sign in ",，" and not ("\u4e00" <= before <= "\u9fff" and "\u4e00" <= after <= "\u9fff"):
         return m[0]  # empty cells
+    if sign == "~" and not before.isalnum() and before not in _TONE:
+        return m[0]  # a compiler's pointer, a signature of a wiki
     if sign == "." and _LEADER.match(text, m.end()):
-        return m[0]
+        return m[0]  # a table of contents
     return sign * min(len(m[0]), _MOST.get(sign, 3))
 
 
+_TONE = "！!？?。，,～…)）”"
 _LEADER = re.compile(r"[ \t]*+[0-9ivxIVX]{1,5}[ \t]*+(?:\n|\Z)")
 
 _ODD = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f"
@@ -226,6 +241,7 @@ _PAIRS = ("  ", "\u3000\u3000", " \u3000", "\u3000 ")
 _GAP = re.compile(r"(?<=[^ \t\u3000\n])(?: [ \u3000]++|\u3000[ \u3000]++)(?=[^ \t\u3000\n])")
 _SENTENCE = re.compile(r"[.!?:;][\"')\]”’]?$")
 _SENTENCE_NEXT = re.compile(r"[A-Za-z0-9\"'(\[“‘$*_-]")
+_ABOUT_BLANKS = re.compile(r"空格|(?i:\bspaces\b|white ?space)")
 _MARKER = re.compile(r"[ \t]*(?:[-*+•]|[0-9]{1,3}[.)、])$")
 _FILL = 4
 _BRACKETS = {"(": ")", "（": "）", "[": "]", "【": "】", "“": "”", "《": "》", "_": "_"}
@@ -244,6 +260,8 @@ def _spaced(text: str) -> str:
         line = lines[i]
         if line[-1:] in _BLANK and line:
             lines[i] = _line_end(line, lines[i + 1])
+    if _ABOUT_BLANKS.search(text):
+        return "\n".join(lines)
     gaps = {i: found for i, line in enumerate(lines) if any(pair in line for pair in _PAIRS) and (found := _gaps(line))}
     if not gaps:
         return "\n".join(lines)
@@ -316,7 +334,7 @@ def trim(texts: pl.Series, settings: TextSettings) -> pl.Series:
     return (
         texts.str.replace(r"\A(?:[ \t\u3000\u00a0]*\n)+", "")
         .str.replace(r"\A[ \u00a0]{1,2}([^ \t\u00a0]|\z)", "$1")
-        .str.replace(r"[\s\p{Zs}]+\z", "")
+        .str.replace(r"[ \t\r\n\x{85}\x{2028}\x{2029}\p{Zs}]+\z", "")
     )
 
 
