@@ -237,7 +237,6 @@ _LEADER = re.compile(r"[ \t]*+[0-9ivxIVX]{1,5}[ \t]*+(?:\n|\Z)")
 _ODD = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f"
 _BLANKS = rf"[{_ODD}]|[ \t\u3000]\n|[^ \n] {{2}}|[^\u3000\n]\u3000{{2}}"
 _BLANK = " \t\u3000"
-_PAIRS = ("  ", "\u3000\u3000", " \u3000", "\u3000 ")
 _GAP = re.compile(r"(?<=[^ \t\u3000\n])(?: [ \u3000]++|\u3000[ \u3000]++)(?=[^ \t\u3000\n])")
 _SENTENCE = re.compile(r"[.!?:;][\"')\]”’]?$")
 _SENTENCE_NEXT = re.compile(r"[A-Za-z0-9\"'(\[“‘$*_-]")
@@ -253,23 +252,26 @@ def spaces(texts: pl.Series, settings: TextSettings) -> pl.Series:
 
 
 def _spaced(text: str) -> str:
-    for odd in _ODD:
-        text = text.replace(odd, " ")
+    if not text.isascii():
+        for odd in _ODD:
+            text = text.replace(odd, " ")
+    trailing = " \n" in text or "\t\n" in text or "\u3000\n" in text
+    inside = "  " in text or "\u3000" in text
+    if not trailing and not inside:
+        return text
     lines = text.split("\n")
-    for i in range(len(lines) - 1):
-        line = lines[i]
-        if line[-1:] in _BLANK and line:
-            lines[i] = _line_end(line, lines[i + 1])
-    if _ABOUT_BLANKS.search(text):
-        return "\n".join(lines)
-    gaps = {i: found for i, line in enumerate(lines) if any(pair in line for pair in _PAIRS) and (found := _gaps(line))}
-    if not gaps:
-        return "\n".join(lines)
-    filled = [i for i, line in enumerate(lines) if line.strip()]
-    columns = {i for pair in pairwise(filled) if gaps.keys() >= set(pair) for i in pair}
-    for i, found in gaps.items():
-        if i not in columns:
-            lines[i] = _closed(lines[i], found)
+    if trailing:
+        for i in range(len(lines) - 1):
+            line = lines[i]
+            if line and line[-1] in _BLANK:
+                lines[i] = _line_end(line, lines[i + 1])
+    gaps = {i: found for i, line in enumerate(lines) if ("  " in line or "\u3000" in line) and (found := _gaps(line))} if inside else {}
+    if gaps and not _ABOUT_BLANKS.search(text):
+        filled = [i for i, line in enumerate(lines) if line.strip()]
+        columns = {i for pair in pairwise(filled) if gaps.keys() >= set(pair) for i in pair}
+        for i, found in gaps.items():
+            if i not in columns:
+                lines[i] = _closed(lines[i], found)
     return "\n".join(lines)
 
 
