@@ -242,7 +242,10 @@ _SENTENCE = re.compile(r"[.!?:;][\"')\]”’]?$")
 _SENTENCE_NEXT = re.compile(r"[A-Za-z0-9\"'(\[“‘$*_-]")
 _ABOUT_BLANKS = re.compile(r"空格|(?i:\bspaces\b|white ?space)")
 _MARKER = re.compile(r"[ \t]*(?:[-*+•]|[0-9]{1,3}[.)、])$")
+_VERSE = re.compile("[ \u3000]*[\u4e00-\u9fff][\u4e00-\u9fff，、；？！· \u3000]{2,24}")
 _FILL = 4
+_CELL = 12
+_DRAWN = "|│┃┆+/\\_"
 _BRACKETS = {"(": ")", "（": "）", "[": "]", "【": "】", "“": "”", "《": "》", "_": "_"}
 
 
@@ -268,11 +271,24 @@ def _spaced(text: str) -> str:
     gaps = {i: found for i, line in enumerate(lines) if ("  " in line or "\u3000" in line) and (found := _gaps(line))} if inside else {}
     if gaps and not _ABOUT_BLANKS.search(text):
         filled = [i for i, line in enumerate(lines) if line.strip()]
-        columns = {i for pair in pairwise(filled) if gaps.keys() >= set(pair) for i in pair}
+        kept = {i for pair in pairwise(filled) if _columns(lines, pair, gaps) for i in pair}
         for i, found in gaps.items():
-            if i not in columns:
+            if i not in kept and not _cells(lines[i], found):
                 lines[i] = _closed(lines[i], found)
     return "\n".join(lines)
+
+
+def _columns(lines: list[str], pair: tuple[int, int], gaps: dict[int, list[tuple[int, int]]]) -> bool:
+    """Whether two lines that follow each other are rows of columns, or short lines of a poem whose blanks are pauses."""
+    return gaps.keys() >= set(pair) or (not gaps.keys().isdisjoint(pair) and all(_VERSE.fullmatch(lines[i]) for i in pair))
+
+
+def _cells(line: str, gaps: list[tuple[int, int]]) -> bool:
+    """Whether a line is a row of short cells, as the head of a table is."""
+    if len(gaps) < 2 or (len(gaps) == 2 and min(end - start for start, end in gaps) < 3):
+        return False
+    starts, ends = (0, *(end for _, end in gaps)), (*(start for start, _ in gaps), len(line.rstrip()))
+    return all(end - start <= _CELL for start, end in zip(starts, ends, strict=True))
 
 
 def _line_end(line: str, following: str) -> str:
@@ -290,6 +306,8 @@ def _gaps(line: str) -> list[tuple[int, int]]:
         if end - start == 2 and _SENTENCE.search(before) and _SENTENCE_NEXT.match(after) and "\u3000" not in m[0]:
             continue
         if _BRACKETS.get(before[-1]) == after or (end - start >= _FILL and before[-1] in "：:"):
+            continue
+        if before[-1] in _DRAWN or after in _DRAWN:
             continue
         if before in ("\\n", "\\t"):
             continue  # the indentation of code in which line breaks are written so

@@ -197,8 +197,10 @@ def _spans(text: str, markup: bool) -> list[Span]:
     """What is protected, as (start, end), ascending and apart from each other."""
     fences = _fences(text) if "```" in text or "~~~" in text else []
     found = list(fences)
-    for start, end in _between(fences, len(text)) if "@" in text or any(hint in text for hint in _HINTS) else ():
-        found += _inline(text, start, end, markup)
+    pattern = _INLINE_OR_MAIL if "@" in text else _INLINE
+    if pattern is _INLINE_OR_MAIL or any(hint in text for hint in _HINTS):
+        for start, end in _between(fences, len(text)):
+            found += _inline(text, start, end, pattern, markup)
     found += _code(text, _CODE_OR_MARKUP_LINE if markup else _CODE_LINE)
     if "|" in text or "+-" in text:
         found += _tables(text)
@@ -267,10 +269,9 @@ def _closes(text: str, m: re.Match[str], sign: str, length: int) -> bool:
     return not m["info"] if sign == "~" else m["indent"] is not None and _TO_LINE_END.match(text, m.end()) is not None
 
 
-def _inline(text: str, start: int, end: int, markup: bool) -> list[Span]:
+def _inline(text: str, start: int, end: int, pattern: re.Pattern[str], markup: bool) -> list[Span]:
     """Code spans, formulas, addresses and tags in text[start:end], which has no fences."""
     out: list[Span] = []
-    pattern = _INLINE_OR_MAIL if "@" in text else _INLINE
     found = [m for m in pattern.finditer(text, start, end) if m.lastgroup != "escaped"]
     if not found:
         return out

@@ -86,6 +86,7 @@ KEPT = [
     ("repeats", PLAIN, "好！！！ 是吗？？？ 嗯…… 等。。。。。。 so......"),
     ("repeats", PLAIN, "填空：______ \n-----\n=====\n*****\n####\n>>>> a\n| a | b |\n。。。。。。。。\nx"),
     ("repeats", PLAIN, "第一章 引言.................. 12\n第二章 方法.................. 30"),
+    ("repeats", PLAIN, "   ^~~~~~~~ here, <nowiki>~~~~</nowiki>"),
     ("repeats", PLAIN, "a,,,,b\n甲，，，，12"),
     ("repeats", PLAIN, "去掉多余的标点：好！！！！！！"),
     ("spaces", PLAIN, "    缩进\n\u3000\u3000段落\n\ttab"),
@@ -93,6 +94,9 @@ KEPT = [
     ("spaces", PLAIN, "他是（    ）岁，选 (  )。姓名：        完"),
     ("spaces", PLAIN, "name    age\ntom     12\n\nann     9"),
     ("spaces", PLAIN, "白日依山尽    黄河入海流\n欲穷千里目    更上一层楼"),
+    ("spaces", PLAIN, "夕阳下的我们  寻找那长长的影子\n风又起"),
+    ("spaces", PLAIN, "商品名称        数量        单价\n苹果 3 5\n\n10  20  30  40"),
+    ("spaces", PLAIN, "| O    |\n 6     |\n姓名：____  时间：____"),
     ("spaces", PLAIN, "我 想 练 习 汉 语"),
     ("spaces", PLAIN, "删除多余的空格：a   b"),
     ("spaces", PLAIN, "如 `a  b` 或\n```\nx  = 1  \n```\n|  a  |  b  |\n1.  《书》\n*  item"),
@@ -256,12 +260,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_time_is_linear(unit: str) -> None:
-    def seconds(length: int) -> float:
-        text = "中" + unit * (length // len(unit)) + "文"
-        began = time.process_time()
-        for settings in (PLAIN, ALL):
-            many([text], settings)
-        return time.process_time() - began
-
-    # Quadratic would be 64 times the time.
-    assert seconds(80_000) < 24 * min(seconds(10_000) for _ in range(3)) + 0.1
+    text = "中" + unit * (100_000 // len(unit)) + "文"
+    began = time.process_time()
+    for settings in (PLAIN, ALL):
+        many([text], settings)
+    assert time.process_time() - began < 5  # half a second when linear, a minute when quadratic

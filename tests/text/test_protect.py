@@ -120,15 +120,10 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_time_is_linear(name: str) -> None:
     unit = HOSTILE[name]
-
-    def seconds(length: int) -> float:
-        text = unit * (length // len(unit))
-        began = time.process_time()
-        pieces(text)
-        return time.process_time() - began
-
-    # Quadratic would be 64 times the time.
-    assert seconds(160_000) < 24 * min(seconds(20_000) for _ in range(3)) + 0.05
+    text = unit * (200_000 // len(unit))
+    began = time.process_time()
+    pieces(text)
+    assert time.process_time() - began < 3  # a tenth of a second when linear, a minute when quadratic
 
 
 def test_time_is_linear_where_every_opener_is_another_one() -> None:
@@ -137,4 +132,4 @@ def test_time_is_linear_where_every_opener_is_another_one() -> None:
     began = time.process_time()
     pieces(environments)
     pieces(falling)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 3
