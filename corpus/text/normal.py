@@ -57,13 +57,7 @@ def _where(pattern: str, change: Callable[[pl.Series], pl.Series], texts: pl.Ser
 
 
 def _each(change: Callable[[str], str], *, markup: bool = True) -> Callable[[pl.Series], pl.Series]:
-    """What is protected is looked for only in texts in which the change would do something if nothing were."""
-
-    def apply(texts: pl.Series) -> pl.Series:
-        at = [i for i, text in enumerate(texts.to_list()) if change(text) != text]
-        return texts.clone().scatter(at, outside_each(texts.gather(at), change, markup=markup)) if at else texts
-
-    return apply
+    return lambda texts: outside_each(texts, change, markup=markup)
 
 
 def tags(texts: pl.Series, settings: TextSettings) -> pl.Series:

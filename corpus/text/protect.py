@@ -152,45 +152,64 @@ def outside(texts: pl.Series, change: Callable[[pl.Series], pl.Series], *, marku
     maybe = texts.str.contains(_MAYBE)
     if not maybe.any():
         return change(texts)
-    kept: dict[int, list[str]] = {}
+    where: list[int] = []
+    before: list[str] = []
+    spans: list[list[Span]] = []
     at = maybe.arg_true()
     for i, text in zip(at.to_list(), texts.gather(at).to_list(), strict=True):
-        spans = _spans(text, markup)
-        if spans:
-            kept[i] = [text[start:end] for start, end in spans]
-    if not kept:
+        found = _spans(text, markup)
+        if found:
+            where.append(i)
+            before.append(text)
+            spans.append(found)
+    if not where:
         return change(texts)
-    where = list(kept)
-    covered = [_covered(text, kept[i]) for i, text in zip(where, texts.gather(where).to_list(), strict=True)]
+    covered = [_covered(text, found) for text, found in zip(before, spans, strict=True)]
     changed = change(texts.clone().scatter(where, pl.Series(covered, dtype=pl.String)))
-    back = []
-    for i, text, before in zip(where, changed.gather(where).to_list(), covered, strict=True):
-        if text == before:
-            back.append(texts[i])
-            continue
-        parts = text.split(STAND_IN)
-        if len(parts) != len(kept[i]) + 1:
-            back.append(texts[i])
-            continue
-        back.append(parts[0] + "".join(piece + part for piece, part in zip(kept[i], parts[1:], strict=True)))
+    back = [_uncovered(text, old, found) for text, old, found in zip(changed.gather(where).to_list(), before, spans, strict=True)]
     return changed.clone().scatter(where, pl.Series(back, dtype=pl.String))
 
 
 def outside_each(texts: pl.Series, change: Callable[[str], str], *, markup: bool = True) -> pl.Series:
-    """As `outside`, for a change that is not made of column operations."""
-    return outside(texts, lambda free: pl.Series(free.name, [change(text) for text in free.to_list()], dtype=pl.String), markup=markup)
+    """As `outside`, for a change that is not made of column operations.
+
+    What is protected is looked for only in texts that `change` would change if nothing were: it has to do nothing to the free part of a
+    text when it does nothing to all of it.
+    """
+    values = texts.to_list()
+    plain = [change(text) for text in values]
+    at = [i for i, text in enumerate(values) if plain[i] != text]
+    if not at:
+        return texts
+    changed = [plain[i] for i in at]
+    maybe = texts.gather(at).str.contains(_MAYBE).to_list()
+    for n, i in enumerate(at):
+        spans = _spans(values[i], markup) if maybe[n] else []
+        if spans:
+            changed[n] = _uncovered(change(_covered(values[i], spans)), values[i], spans)
+    return texts.clone().scatter(at, pl.Series(changed, dtype=pl.String))
 
 
-def _covered(text: str, protected: list[str]) -> str:
-    """The text with stand-ins. The pieces are searched for in order, and each was found where the search arrives."""
-    out = []
+def _uncovered(text: str, before: str, spans: list[Span]) -> str:
+    """The text with its pieces in place of the stand-ins; the text as it was when there are not as many of them."""
+    parts = text.split(STAND_IN)
+    if len(parts) != len(spans) + 1:
+        return before
+    return parts[0] + "".join(before[start:end] + part for (start, end), part in zip(spans, parts[1:], strict=True))
+
+
+def _covered(text: str, spans: list[Span]) -> str:
+    """The text with stand-ins."""
+    return STAND_IN.join(text[start:end] for start, end in _free(spans, len(text)))
+
+
+def _free(spans: list[Span], length: int) -> Iterator[Span]:
+    """What is before, between and behind spans; empty where they touch."""
     at = 0
-    for piece in protected:
-        start = text.index(piece, at)
-        out.append(text[at:start])
-        at = start + len(piece)
-    out.append(text[at:])
-    return STAND_IN.join(out)
+    for start, end in spans:
+        yield at, start
+        at = end
+    yield at, length
 
 
 def _spans(text: str, markup: bool) -> list[Span]:
@@ -199,7 +218,7 @@ def _spans(text: str, markup: bool) -> list[Span]:
     found = list(fences)
     pattern = _INLINE_OR_MAIL if "@" in text else _INLINE
     if pattern is _INLINE_OR_MAIL or any(hint in text for hint in _HINTS):
-        for start, end in _between(fences, len(text)):
+        for start, end in _free(fences, len(text)):
             found += _inline(text, start, end, pattern, markup)
     found += _code(text, _CODE_OR_MARKUP_LINE if markup else _CODE_LINE)
     if "|" in text or "+-" in text:
@@ -213,16 +232,6 @@ def _spans(text: str, markup: bool) -> list[Span]:
         elif end > start:
             out.append((start, end))
     return out
-
-
-def _between(spans: list[Span], length: int) -> Iterator[Span]:
-    at = 0
-    for start, end in spans:
-        if start > at:
-            yield at, start
-        at = end
-    if at < length:
-        yield at, length
 
 
 def _fences(text: str) -> list[Span]:

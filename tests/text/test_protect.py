@@ -102,6 +102,15 @@ def test_outside_changes_all_that_is_free_and_nothing_else(texts: list[str]) -> 
     assert series.to_list() == given
 
 
+def test_a_piece_is_covered_where_it_is() -> None:
+    """The same characters stand before it, where they are no address."""
+    texts = pl.Series(["%.me@ab and me@ab.co me@ab.co", "a{1}\nx\n  {1}\n\nz"])
+    found = [(p, piece) for text in texts for p, piece in pieces(text)]
+    assert "".join(piece.replace("a", "A") if not p else piece for p, piece in found) == "".join(
+        outside_each(texts, lambda s: s.replace("a", "A"))
+    )
+
+
 def test_a_change_that_loses_a_piece_is_not_made() -> None:
     texts = pl.Series(["see `a` now", "plain"])
     assert outside_each(texts, lambda s: s[:4]).to_list() == ["see `a` now", "plai"]
