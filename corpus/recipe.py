@@ -79,7 +79,9 @@ class SourceTraits(_Model):
     """What a source is known for; see `corpus.text.settings.Traits`. What is left out is as the source declares it."""
 
     html: bool | None = None
+    escaped: bool | None = None
     escapes: bool | None = None
+    slash_n: bool | None = None
     speakers: dict[str, Literal["system", "user", "assistant"]] | None = None
     placeholders: tuple[str, ...] | None = None
     page_marks: bool | None = None

@@ -30,7 +30,7 @@ from corpus.warehouse.manifest import FileEntry, Partition
 NAME = "clean"
 VERSION = 2
 
-_LIBRARIES = ("pyarrow", "polars", "numpy", "OpenCC")
+_LIBRARIES = ("pyarrow", "polars", "numpy", "OpenCC", "pycld2")
 _CONVERSATIONS = ("messages", "chosen", "rejected")
 _TEXTS = ("title", "text")
 _AS_PARSED = ("row_id", "source", "subset", "license", "file", "record", "kind", "upstream_split", "meta")
@@ -136,8 +136,9 @@ def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) ->
     Returns:
         The columns of content after the rules, and for each rule which rows it changed (bool[rows]).
     """
-    from corpus.text import rules as text_rules
-    from corpus.text.conversations import TURN_RULES, mend
+    from corpus.text import rules
+    from corpus.text.conversations import mend
+    from corpus.text.registry import TEXT_RULES, TURN_RULES
 
     n = table.num_rows
     masks = {name: np.zeros(n, dtype=bool) for name in active}
@@ -145,7 +146,7 @@ def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) ->
     flat = {name: _Flat.of(column) for name, column in lists.items()}
     pieces = [*(flat[name].contents for name in _CONVERSATIONS), *(pl.Series(_whole(table[name]), dtype=pl.String) for name in _TEXTS)]
     row_of = np.concatenate([*(flat[name].rows for name in _CONVERSATIONS), *(np.arange(n) for _ in _TEXTS)])
-    texts, changes, marks = text_rules.clean(pl.concat(pieces), [r for r in text_rules.RULES if r.name in masks], settings)
+    texts, changes, marks = rules.clean(pl.concat(pieces), [r for r in TEXT_RULES if r.name in masks], settings)
     for name, at in changes.items():
         masks[name][row_of[at]] = True
     ends = np.cumsum([len(piece) for piece in pieces]).tolist()

@@ -3,7 +3,7 @@
 OpenCC converts; what it may touch is decided here, for every text by itself:
 
 - Japanese stays: a text that is Japanese more than Chinese as it is, and in a Chinese text every run with kana (see `units`).
-- Code, addresses and whatever else `protect.pieces` protects stay.
+- Code, addresses and whatever else `protect.pieces` protects stay, tables aside.
 - A text of the other script, or of both, is converted. In a text that is in the wanted script already, only the characters that
   exist in the other script alone are: a stray 愛 becomes 爱, and nothing that is right already can go wrong (范先生 in a traditional
   text does not become 範先生).
@@ -18,14 +18,12 @@ hidden from it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-
 import numpy as np
 import polars as pl
 from numba import njit
 
 from corpus.text import characters as c
+from corpus.text.protect import outside
 from corpus.text.rules import Rule
 from corpus.text.script import SCRIPTS, lean
 from corpus.text.scripts import SIMPLIFIED, TO_SIMPLIFIED, TO_TRADITIONAL, TRADITIONAL, converter, single
@@ -45,7 +43,7 @@ def script(texts: pl.Series, settings: TextSettings) -> pl.Series:
     at = np.flatnonzero((found.traditional if simplified else found.simplified) > 0)
     if not len(at):
         return texts
-    return texts.clone().scatter(at, outside(texts.gather(at), lambda free: _convert(free, simplified)))
+    return texts.clone().scatter(at, outside(texts.gather(at), lambda free: _convert(free, simplified), tables=False))
 
 
 RULES = (Rule("script", "Chinese text in the other script is converted", script, c.HAN, lambda settings: settings.script != "keep"),)
@@ -124,19 +122,3 @@ def _keep(
             run = j + 1
             kana = 0
         start = ends[i]
-
-
-# Until `corpus.text.protect` has it: fenced code, code spans and addresses.
-_PROTECTED = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://[^\s<>\"'`，。、；）]+", re.DOTALL)
-_STAND_IN = "\ufdd0"
-
-
-def outside(texts: pl.Series, change: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """Changes texts outside of code and addresses, in place of which `change` sees one character that it must keep."""
-    kept = {i: _PROTECTED.findall(text) for i, text in enumerate(texts) if ("`" in text or "://" in text) and _STAND_IN not in text}
-    covered = pl.Series([_PROTECTED.sub(_STAND_IN, text) if i in kept else text for i, text in enumerate(texts)], dtype=pl.String)
-    changed = change(covered).to_list()
-    for i, pieces in kept.items():
-        parts = changed[i].split(_STAND_IN)
-        changed[i] = parts[0] + "".join(piece + part for piece, part in zip(pieces, parts[1:], strict=True))
-    return pl.Series(changed, dtype=pl.String)

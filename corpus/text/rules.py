@@ -1,4 +1,4 @@
-"""The cleaning rules: which there are, in which order, and how a column goes through them.
+"""What a cleaning rule is, and how a column of texts goes through rules; `registry` lists them all.
 
 A rule is named, idempotent, and does one thing. A text rule takes a column of texts; a turn rule takes conversations. Neither sees a
 text that cannot concern it: text rules say by which marks (see `marks`) they know theirs, turn rules select rows themselves. So what
@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from corpus.text import characters as c
-from corpus.text.marks import ALL, EDGE, TRAILING, marks
+from corpus.text.marks import ALL, marks
 from corpus.text.settings import TextSettings
 
 
@@ -74,34 +73,3 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
         found[at] = marks(after)
         changes[rule.name] = at
     return texts, changes, found
-
-
-def line_ends(texts: pl.Series, settings: TextSettings) -> pl.Series:
-    """CRLF and CR become LF."""
-    return texts.str.replace_all("\r\n", "\n", literal=True).str.replace_all("\r", "\n", literal=True)
-
-
-def controls(texts: pl.Series, settings: TextSettings) -> pl.Series:
-    """Removes control characters (except tab, line feed and carriage return)."""
-    return texts.str.replace_all("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]", "")
-
-
-def trim(texts: pl.Series, settings: TextSettings) -> pl.Series:
-    """Removes blank lines at the beginning and white space at the end.
-
-    One or two leading blanks (hh-rlhf answers start with one) go as well; a deeper indentation of the first line stays, because
-    it may be code.
-    """
-    return (
-        texts.str.replace(r"\A(?:[ \t\u3000\u00a0]*\n)+", "")
-        .str.replace(r"\A[ \u00a0]{1,2}([^ \t\u00a0]|\z)", "$1")
-        .str.replace(r"\s+\z", "")
-    )
-
-
-RULES = (
-    Rule("line_ends", "CRLF and CR become LF", line_ends, c.CR),
-    Rule("controls", "control characters and byte order marks inside text go", controls, c.CONTROL),
-    Rule("trim", "blank lines at the beginning and white space at the end go", trim, EDGE | TRAILING),
-)
-"""All text rules, in the order in which they are applied."""

@@ -18,6 +18,7 @@ class Traits:
 
     Attributes:
         html: the texts hold entities and tags of HTML that are not meant to be read.
+        escaped: the publisher escaped whole texts for HTML, their code too: every `&lt;` in them stands for `<`.
         escapes: line breaks and tabs were written as two characters (`\\n`, `\\t`).
         slash_n: line breaks were written as `/n`.
         speakers: role markers in a text that begin another turn, as (marker, role); the marker counts at the beginning of a line.
@@ -27,6 +28,7 @@ class Traits:
     """
 
     html: bool = False
+    escaped: bool = False
     escapes: bool = False
     slash_n: bool = False
     speakers: tuple[tuple[str, str], ...] = ()
