@@ -1,0 +1,297 @@
+"""Mojibake: text whose bytes were read in the wrong encoding is read in the right one, where a score says that this is better.
+
+A reading is a pair of encodings: the one that the bytes were wrongly read in, and the one that they were written in. Going back is exact
+(encode in the first, decode in the second), so what needs judgement is only whether to go back. Two things speak for it. UTF-8 is a narrow
+code: by accident, text in another encoding is hardly ever valid UTF-8. And mojibake is improbable as text: characters that nobody uses,
+scripts mixed within a word. `legible.cost` says how many bits a text costs a reader who expects Chinese and English; a reading is taken
+when it saves enough of them. One score serves all readings, which is why no library is used here: ftfy knows neither GBK nor Big5, and
+judges by hand-made pairs of characters; `benchmarks/mojibake.py` sets it beside this.
+
+A text is read anew as a whole where all of it is damaged, else line by line, else segment by segment. It is repaired until nothing changes:
+text that was damaged twice is repaired twice, and repairing again changes nothing. What lost bytes on the way (`锟斤拷`, U+FFFD) stays.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+
+import numpy as np
+import polars as pl
+from numba import njit
+
+from corpus.text import characters as c
+from corpus.text.legible import cost
+from corpus.text.marks import utf8
+from corpus.text.rules import Rule
+from corpus.text.settings import TextSettings
+
+_ROUNDS = 8
+"""Each undoes one reading. A text that still changes then is no text, and is left as it was."""
+
+_TWO = r"[\xc2-\xdf][\x80-\xbf]"
+_THREE = r"(?:[\xe0][\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|[\xed][\x80-\x9f])[\x80-\xbf]"
+_FOUR = r"(?:[\xf0][\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|[\xf4][\x80-\x8f])[\x80-\xbf]{2}"
+"""Well-formed UTF-8 beyond ASCII (Unicode, table 3-7)."""
+_UTF8 = f"(?:{_TWO}|{_THREE}|{_FOUR})+"
+_GBK = r"(?:[\x81-\xfe][\x40-\x7e\x80-\xfe])+"
+_BIG5 = r"(?:[\xa1-\xf9][\x40-\x7e\xa1-\xfe])+"
+_LOST_80 = b"\x80"
+_SEQUENCE = re.compile(f"{_TWO}|{_THREE}|{_FOUR}|[\\x40-\\x7e]".encode("latin-1"))
+_BEYOND = re.compile("[\u0800-\U0010ffff]")
+"""Without a sequence of three or four bytes, what looks like UTF-8 in GBK is as well a word of common characters (`茅` is `é`)."""
+_WIDE_RUN = re.compile(r"[^\x00-\x7f\ud800-\udfff]+")
+
+Segments = Iterator[tuple[int, int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One way in which bytes were misread.
+
+    Attributes:
+        name: for people.
+        whole: a text read anew from end to end. Raises UnicodeError where it cannot have been misread so.
+        segments: start, end and new reading of what can have been misread within a text.
+        text_saves: bits that must be saved by a text or a line that can be read anew from end to end.
+        segment_saves: bits that must be saved by a segment of a text that cannot.
+        each_saves: bits that must be saved, on average, by every character beyond ASCII that is read.
+        decided: what the new reading of a segment must contain.
+    """
+
+    name: str
+    whole: Callable[[str], str]
+    segments: Callable[[str], Segments]
+    text_saves: float
+    segment_saves: float
+    each_saves: float = 0
+    decided: re.Pattern[str] | None = None
+
+
+def _bytes_of(encoding: str) -> dict[int, int]:
+    """Character → byte of an encoding of one byte a character.
+
+    With cp1252 goes Latin-1: the two differ where one has letters and the other C1 controls (which software also puts for the five bytes
+    that cp1252 leaves undefined), so that no character stands for two bytes.
+    """
+    table = {byte: byte for byte in range(256 if encoding == "cp1252" else 128)}
+    for byte in range(128, 256):
+        char = bytes((byte,)).decode(encoding, errors="ignore")
+        if char:
+            table[ord(char)] = byte
+    return table
+
+
+def _single(name: str, wrong: str, right: str, pattern: str, text_saves: float, segment_saves: float, each_saves: float = 0) -> _Reading:
+    """Bytes in encoding `right`, whose sequences look like `pattern`, that were read in an encoding of one byte a character."""
+    table = _bytes_of(wrong)
+
+    def of_characters(found: re.Match[str]) -> str:
+        inside = re.compile(found[0])
+        return "[" + "".join(re.escape(chr(code)) for code, byte in sorted(table.items()) if inside.fullmatch(chr(byte))) + "]"
+
+    segment = re.compile(re.sub(r"\[[^]]*\]", of_characters, pattern))
+
+    def whole(text: str) -> str:
+        return codecs.charmap_encode(text, "strict", table)[0].decode(right)  # type: ignore[arg-type]
+
+    def segments(text: str) -> Segments:
+        for found in segment.finditer(text):
+            try:
+                yield found.start(), found.end(), whole(found[0])
+            except UnicodeError:
+                continue
+
+    return _Reading(name, whole, segments, text_saves, segment_saves, each_saves)
+
+
+def _gbk_whole(text: str) -> str:
+    new = text.encode("gb18030").decode()
+    return new if _BEYOND.search(new) else text
+
+
+def _gbk_segments(text: str) -> Segments:
+    """Rows of sequences of UTF-8 that begin where a character begins, and end where one ends.
+
+    Two sequences of three bytes make three characters; an odd one goes with the ASCII letter after it, or has lost a byte. The byte 0x80,
+    which begins nothing in GBK, has become U+FFFD; any other byte only does so before ASCII, and is lost.
+    """
+    for run in _WIDE_RUN.finditer(text):
+        pieces = [_LOST_80 if char == "\ufffd" else char.encode("gb18030") for char in run[0]]
+        if run[0][-1] == "\ufffd":
+            pieces[-1] = b"\xff"
+        ends = list(accumulate(map(len, pieces), initial=0))
+        character = dict(zip(ends, range(run.start(), run.end() + 1), strict=True))
+        data = b"".join(pieces)
+        begin = end = last = -1
+        for found in _SEQUENCE.finditer(data):
+            if found.start() != last:
+                if end > begin >= 0:
+                    yield character[begin], character[end], data[begin:end].decode()
+                begin = end = -1
+            last = found.end()
+            if begin < 0 and found.start() in character and found[0] >= b"\x80":
+                begin = found.start()
+            if begin >= 0 and last in character:
+                end = last
+        if end > begin >= 0:
+            yield character[begin], character[end], data[begin:end].decode()
+
+
+_READINGS = (
+    _single("utf-8 as cp1252", "cp1252", "utf-8", _UTF8, 10, 11),
+    _single("utf-8 as mac_roman", "mac_roman", "utf-8", _UTF8, 10, 11),
+    _Reading("utf-8 as gbk", _gbk_whole, _gbk_segments, 16, 18, 8, _BEYOND),
+    _single("gbk as cp1252", "cp1252", "gb18030", _GBK, 12, 14, 6),
+    _single("gbk as mac_roman", "mac_roman", "gb18030", _GBK, 12, 14, 6),
+    _single("big5 as cp1252", "cp1252", "big5", _BIG5, 12, 14, 6),
+)
+_SUSPECT = re.compile("[" + "".join(chr(code) for code in np.flatnonzero(c.table() & np.uint32(c.ACCENTED | c.HAN))) + "]")
+
+
+def repair(text: str) -> str:
+    """`text` with its mojibake undone. Idempotent; never raises; takes time proportional to its length."""
+    if text.isascii() or _SUSPECT.search(text) is None:
+        return text
+    result = text
+    for _ in range(_ROUNDS):
+        saved, best = 0.0, result
+        for reading in _READINGS:
+            bits, new = _read(reading, result)
+            if bits > saved:
+                saved, best = bits, new
+        if best == result:
+            return result
+        result = best
+    return text
+
+
+def _read(reading: _Reading, text: str) -> tuple[float, str]:
+    """The bits that a reading saves, and the text that it gives: (0, text) where it is not better."""
+    new = _whole(reading, text)
+    if new is not None:
+        saved = cost(text) - cost(new)
+        return (saved, new) if saved >= max(reading.text_saves, reading.each_saves * _beyond(new)) else (0.0, text)
+    if "\n" in text:
+        lines = [_read(reading, line) for line in text.split("\n")]
+        return sum(bits for bits, _ in lines), "\n".join(line for _, line in lines)
+    total, done = 0.0, 0
+    pieces: list[str] = []
+    for start, end, new in reading.segments(text):
+        before, after = text[start - 1 : start], text[end : end + 1]
+        saved = cost(text[start:end], before, after) - cost(new, before, after)
+        if saved >= max(reading.segment_saves, reading.each_saves * _beyond(new)) and (reading.decided is None or reading.decided.search(new)):
+            pieces += text[done:start], new
+            done, total = end, total + saved
+    return total, "".join((*pieces, text[done:]))
+
+
+def _beyond(text: str) -> int:
+    """How many characters are not ASCII."""
+    return sum(char > "\x7f" for char in text)
+
+
+def _whole(reading: _Reading, text: str) -> str | None:
+    try:
+        new = reading.whole(text)
+    except UnicodeError:
+        return None
+    return new if new != text else None
+
+
+def mojibake(texts: pl.Series, settings: TextSettings) -> pl.Series:
+    """Repairs mojibake: see the module."""
+    at = np.flatnonzero(suspects(texts))
+    if not len(at):
+        return texts
+    return texts.scatter(at, [repair(text) for text in texts.gather(at)])
+
+
+_CONTINUES, _ENDS, _ACCENTED = 1, 5, 128
+
+
+@cache
+def _kinds() -> np.ndarray:
+    """What the kernel knows of every character of the basic plane: the kinds of its two bytes in GBK, and whether it is accented.
+
+    uint8[0x10000]: kind of the first byte | kind of the second << 4 | `_ACCENTED`. A kind is 2, 3 or 4 for a byte that begins a sequence of
+    UTF-8 so long, `_CONTINUES`, `_ENDS` for ASCII, and 0 for the rest and where there are not two bytes.
+    """
+    kind = np.zeros(256, dtype=np.uint8)
+    for start, end, value in ((0x40, 0x7F, _ENDS), (0x80, 0xC0, _CONTINUES), (0xC2, 0xE0, 2), (0xE0, 0xF0, 3), (0xF0, 0xF5, 4)):
+        kind[start:end] = value
+    table = np.zeros(0x10000, dtype=np.uint8)
+    for lead in range(0x81, 0xFF):
+        for trail in (*range(0x40, 0x7F), *range(0x80, 0xFF)):
+            table[ord(bytes((lead, trail)).decode("gb18030"))] = kind[lead] | kind[trail] << 4
+    table[(c.table()[:0x10000] & np.uint32(c.ACCENTED)) != 0] |= _ACCENTED
+    return table
+
+
+def suspects(texts: pl.Series) -> np.ndarray:
+    """Which texts are worth a look: bool, one a text. Those with accented letters, and those whose GBK bytes hold UTF-8 in a row."""
+    offsets, data = utf8(texts)
+    return _suspects(offsets, data, _kinds())
+
+
+@njit(cache=True, nogil=True)
+def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    out = np.zeros(len(offsets) - 1, dtype=np.bool_)
+    for i in range(len(out)):
+        at, end = offsets[i], offsets[i + 1]
+        wanted = 0  # continuation bytes that the sequence of UTF-8 still needs
+        worth = 0  # of that sequence: 0, 1 or 2 for one of two, three or four bytes
+        weight = 0  # of the sequences before it in the row
+        while at < end:
+            byte = np.int64(data[at])
+            if byte < 0x80:
+                at += 1
+                wanted = weight = 0
+                continue
+            if byte < 0xE0:
+                code = (byte & 0x1F) << 6 | (np.int64(data[at + 1]) & 0x3F)
+                at += 2
+            elif byte < 0xF0:
+                code = (byte & 0x0F) << 12 | (np.int64(data[at + 1]) & 0x3F) << 6 | (np.int64(data[at + 2]) & 0x3F)
+                at += 3
+            else:
+                wanted = weight = 0
+                at += 4
+                continue
+            both = np.int64(kinds[code])
+            first, second = both & 7, both >> 4
+            if both >= _ACCENTED:
+                out[i] = True
+                break
+            if wanted == 1 and first == _CONTINUES and second > _CONTINUES:
+                weight += worth
+                wanted = second - 1
+                worth = second - 2
+                if second == _ENDS:  # ASCII after a sequence ends the segment
+                    if weight:
+                        out[i] = True
+                        break
+                    wanted = 0
+                continue
+            if wanted and code == 0xFFFD:  # what becomes of the byte 0x80
+                wanted -= 1
+            elif wanted > 1 and first == _CONTINUES and second == _CONTINUES:
+                wanted -= 2
+            else:  # the row, if there was one, is broken; this may begin another
+                wanted = weight = 0
+                if first < 2 or second != _CONTINUES:
+                    continue
+                wanted = worth = first - 2
+            if wanted == 0:
+                weight += worth
+                if weight > 1:
+                    out[i] = True
+                    break
+    return out
+
+
+RULES: tuple[Rule, ...] = (Rule("mojibake", "text read in the wrong encoding is read in the right one", mojibake, marks=c.ACCENTED | c.HAN),)
