@@ -31,18 +31,20 @@ _ASCII, _LATIN, _CAPITALS, _HAN, _OTHER = 1, 2, 3, 4, 8
 def cost(text: str, before: str = "", after: str = "") -> float:
     """The bits of `text` between two characters (or nothing): 5 to 12 a character where it is sound, 15 to 40 where it is not."""
     costs, kinds = _tables()
-    total = 0
+    total, step = 0, 99
     last = before
     for char in text:
         code = ord(char)
-        if last and abs(code - ord(last)) <= 2 and kinds[code] != _HAN:  # the same again, or the next one of a list
-            total += min(costs[code] // 2, _LISTED)
-            last = char
-            continue
-        total += costs[code]
         kind = kinds[code]
-        if kind and last:
-            total += _beside(kinds[ord(last)], kind)
+        price = costs[code]
+        if last:
+            onward = code - ord(last)
+            if onward == step and -2 <= step <= 2 and kind != _HAN:  # a line of the same, or a list in order
+                price = min(price // 2, _LISTED)
+            elif kind:
+                price += _beside(kinds[ord(last)], kind)
+            step = onward
+        total += price
         last = char
     if after and last:
         total += _beside(kinds[ord(last)], kinds[ord(after)])
@@ -85,8 +87,12 @@ def _tables() -> tuple[bytes, bytes]:
     put("\t\n\r", 5)
     put(range(0x80, 0xA0), 16)
     put(range(0xA1, 0xC0), 11)
-    put("×÷€‚ƒ„†‡ˆ‰‹›˜ªº", 11)
-    put("‘’“”–—…•·\u00a0«»°©®™", 7)
+    put("×÷", 8)
+    put("¹²³½¼¾", 7)
+    put("¡¿µº", 8)
+    put("€‚ƒ„†‡ˆ‰‹›˜ªº", 11)
+    put("‘’“”–—…•·\u00a0«»°", 7)
+    put("©®™§", 9)
     put("\u200b\u200d\ufe0f\ufeff", 8)
     for code in range(0xC0, 0x250):
         char = chr(code)
@@ -94,18 +100,24 @@ def _tables() -> tuple[bytes, bytes]:
             upper = char.isupper()
             put(char, (11 if upper else 9) if code < 0x180 else 18, _CAPITALS if upper else _LATIN)
     put(range(0x1EA0, 0x1EFA), 11, _LATIN)
-    put("ªº", 11)
     put("ﬁﬂ", 9, _LATIN)
     put(range(0x27C0, 0x2C00), 18)
     put(range(0x2E80, 0x2FE0), 22, _HAN)
-    put(range(0x300, 0x370), 14)
+    put(range(0x250, 0x370), 14)
+    put(range(0x2070, 0x20A0), 12)
+    put(range(0x2100, 0x2190), 12)
     put(range(0x391, 0x3CA), 9, 5)
     put(range(0x400, 0x460), 8, 6)
+    put(range(0x5D0, 0x700), 10, 12)
+    put(range(0x900, 0xE80), 12, 13)
     put(range(0x3041, 0x3100), 11, 7)
     put(range(0xAC00, 0xD7A4), 13, 7)
     put(range(0x2190, 0x2600), 11)
     put(range(0x2200, 0x2300), 11)
-    put("√≈∆∂∑∏π∫Ω∞≤≥≠◊", 11)
+    put(range(0x2500, 0x2580), 8)
+    put("√≈∆", 13)
+    put("¬", 9)
+    put("∂∑∏π∫Ω∞≤≥≠◊", 11)
     put(range(0x1F300, 0x1FB00), 11)
     put(range(0x2600, 0x27C0), 11)
     put(range(0x3400, 0x4DC0), 24, _HAN)
@@ -119,7 +131,7 @@ def _tables() -> tuple[bytes, bytes]:
     put(range(0xFF01, 0xFF5F), 9)
     put("，。、！？：；（）《》「」『』【】\u3000", 7)
     put("\uf8ff", 16)
-    put("\ufffd", 30)
+    put("\ufffd", 16)
     return bytes(costs), bytes(kinds)
 
 

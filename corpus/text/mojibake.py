@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 import polars as pl
@@ -32,6 +32,9 @@ from corpus.text.settings import TextSettings
 
 _ROUNDS = 8
 """Each undoes one reading. A text that still changes then is no text, and is left as it was."""
+
+_VALID = 3
+"""What it is worth in bits, against other readings, that a text is valid UTF-8 from end to end: for each character."""
 
 _TWO = r"[\xc2-\xdf][\x80-\xbf]"
 _THREE = r"(?:[\xe0][\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|[\xed][\x80-\x9f])[\x80-\xbf]"
@@ -54,16 +57,16 @@ class _Reading:
     """One way in which bytes were misread.
 
     Attributes:
-        name: for people.
+        utf8: whether the bytes were written in UTF-8.
         whole: a text read anew from end to end. Raises UnicodeError where it cannot have been misread so.
         segments: start, end and new reading of what can have been misread within a text.
-        text_saves: bits that must be saved by a text or a line that can be read anew from end to end.
-        segment_saves: bits that must be saved by a segment of a text that cannot.
+        text_saves: bits that must be saved by a text or a line, read anew from end to end or in segments.
+        segment_saves: bits that must be saved by each segment.
         each_saves: bits that must be saved, on average, by every character beyond ASCII that is read.
         decided: what the new reading of a segment must contain.
     """
 
-    name: str
+    utf8: bool
     whole: Callable[[str], str]
     segments: Callable[[str], Segments]
     text_saves: float
@@ -86,13 +89,20 @@ def _bytes_of(encoding: str) -> dict[int, int]:
     return table
 
 
-def _single(name: str, wrong: str, right: str, pattern: str, text_saves: float, segment_saves: float, each_saves: float = 0) -> _Reading:
+def _class_of(codes: list[int]) -> str:
+    """The class of a regular expression of these ascending code points, in ranges: one of single characters is searched slowly."""
+    starts = [code for before, code in pairwise((-1, *codes)) if code != before + 1 or before < 0]
+    ends = [code for code, after in pairwise((*codes, -1)) if after != code + 1]
+    return "[" + "".join(f"{re.escape(chr(start))}-{re.escape(chr(end))}" for start, end in zip(starts, ends, strict=True)) + "]"
+
+
+def _single(wrong: str, right: str, pattern: str, text_saves: float, segment_saves: float, each_saves: float = 0) -> _Reading:
     """Bytes in encoding `right`, whose sequences look like `pattern`, that were read in an encoding of one byte a character."""
     table = _bytes_of(wrong)
 
     def of_characters(found: re.Match[str]) -> str:
         inside = re.compile(found[0])
-        return "[" + "".join(re.escape(chr(code)) for code, byte in sorted(table.items()) if inside.fullmatch(chr(byte))) + "]"
+        return _class_of(sorted(code for code, byte in table.items() if inside.fullmatch(chr(byte))))
 
     segment = re.compile(re.sub(r"\[[^]]*\]", of_characters, pattern))
 
@@ -106,7 +116,7 @@ def _single(name: str, wrong: str, right: str, pattern: str, text_saves: float, 
             except UnicodeError:
                 continue
 
-    return _Reading(name, whole, segments, text_saves, segment_saves, each_saves)
+    return _Reading(right == "utf-8", whole, segments, text_saves, segment_saves, each_saves)
 
 
 def _gbk_whole(text: str) -> str:
@@ -143,14 +153,14 @@ def _gbk_segments(text: str) -> Segments:
 
 
 _READINGS = (
-    _single("utf-8 as cp1252", "cp1252", "utf-8", _UTF8, 10, 11),
-    _single("utf-8 as mac_roman", "mac_roman", "utf-8", _UTF8, 10, 11),
-    _Reading("utf-8 as gbk", _gbk_whole, _gbk_segments, 16, 18, 8, _BEYOND),
-    _single("gbk as cp1252", "cp1252", "gb18030", _GBK, 12, 14, 6),
-    _single("gbk as mac_roman", "mac_roman", "gb18030", _GBK, 12, 14, 6),
-    _single("big5 as cp1252", "cp1252", "big5", _BIG5, 12, 14, 6),
+    _single("cp1252", "utf-8", _UTF8, 8, 8),
+    _single("mac_roman", "utf-8", _UTF8, 8, 8),
+    _Reading(True, _gbk_whole, _gbk_segments, 12, 16, 7, _BEYOND),
+    _single("cp1252", "gb18030", _GBK, 9, 8, 6),
+    _single("mac_roman", "gb18030", _GBK, 16, 7, 6),
+    _single("cp1252", "big5", _BIG5, 16, 8, 7),
 )
-_SUSPECT = re.compile("[" + "".join(chr(code) for code in np.flatnonzero(c.table() & np.uint32(c.ACCENTED | c.HAN))) + "]")
+_SUSPECT = re.compile(_class_of(np.flatnonzero(c.table() & np.uint32(c.ACCENTED | c.HAN)).tolist()))
 
 
 def repair(text: str) -> str:
@@ -175,7 +185,9 @@ def _read(reading: _Reading, text: str) -> tuple[float, str]:
     new = _whole(reading, text)
     if new is not None:
         saved = cost(text) - cost(new)
-        return (saved, new) if saved >= max(reading.text_saves, reading.each_saves * _beyond(new)) else (0.0, text)
+        if saved < max(reading.text_saves, reading.each_saves * _beyond(new)):
+            return 0.0, text
+        return (saved + _VALID * _beyond(new) if reading.utf8 else saved), new
     if "\n" in text:
         lines = [_read(reading, line) for line in text.split("\n")]
         return sum(bits for bits, _ in lines), "\n".join(line for _, line in lines)
@@ -187,6 +199,8 @@ def _read(reading: _Reading, text: str) -> tuple[float, str]:
         if saved >= max(reading.segment_saves, reading.each_saves * _beyond(new)) and (reading.decided is None or reading.decided.search(new)):
             pieces += text[done:start], new
             done, total = end, total + saved
+    if total < reading.text_saves:
+        return 0.0, text
     return total, "".join((*pieces, text[done:]))
 
 
