@@ -39,7 +39,7 @@ def cost(text: str, before: str = "", after: str = "") -> float:
         price = costs[code]
         if last:
             onward = code - ord(last)
-            if onward == step and -2 <= step <= 2 and kind != _HAN:  # a line of the same, or a list in order
+            if _listed(onward, step, kind):
                 price = min(price // 2, _LISTED)
             elif kind:
                 price += _beside(kinds[ord(last)], kind)
@@ -49,6 +49,13 @@ def cost(text: str, before: str = "", after: str = "") -> float:
     if after and last:
         total += _beside(kinds[ord(last)], kinds[ord(after)])
     return total
+
+
+def _listed(onward: int, step: int, kind: int) -> bool:
+    """Whether a character goes on with a line of the same sign, a list in order (`ÀÁÂ`), or is the small letter of the capital before it."""
+    if onward == 0 and not kind:
+        return True
+    return (onward == step and -2 <= step <= 2 and kind != _HAN) or (onward == 32 and kind == _LATIN)
 
 
 def _beside(left: int, right: int) -> int:
@@ -89,7 +96,8 @@ def _tables() -> tuple[bytes, bytes]:
     put(range(0xA1, 0xC0), 11)
     put("×÷", 8)
     put("¹²³½¼¾", 7)
-    put("¡¿µº", 8)
+    put("¿µº", 8)
+    put("¡", 9)
     put("€‚ƒ„†‡ˆ‰‹›˜ªº", 11)
     put("‘’“”–—…•·\u00a0«»°", 7)
     put("©®™§", 9)
@@ -104,8 +112,10 @@ def _tables() -> tuple[bytes, bytes]:
     put(range(0x27C0, 0x2C00), 18)
     put(range(0x2E80, 0x2FE0), 22, _HAN)
     put(range(0x250, 0x370), 14)
+    put(range(0x2C6, 0x370), 17)
     put(range(0x2070, 0x20A0), 12)
     put(range(0x2100, 0x2190), 12)
+    put("℃℉№", 8)
     put(range(0x391, 0x3CA), 9, 5)
     put(range(0x400, 0x460), 8, 6)
     put(range(0x5D0, 0x700), 10, 12)
@@ -114,7 +124,8 @@ def _tables() -> tuple[bytes, bytes]:
     put(range(0xAC00, 0xD7A4), 13, 7)
     put(range(0x2190, 0x2600), 11)
     put(range(0x2200, 0x2300), 11)
-    put(range(0x2500, 0x2580), 8)
+    put(range(0x2500, 0x2580), 14)
+    put("─│┌┐└┘├┤┬┴┼═║╔╗╚╝╠╣╦╩╬", 7)
     put("√≈∆", 13)
     put("¬", 9)
     put("∂∑∏π∫Ω∞≤≥≠◊", 11)

@@ -158,7 +158,7 @@ _READINGS = (
     _Reading(True, _gbk_whole, _gbk_segments, 12, 16, 7, _BEYOND),
     _single("cp1252", "gb18030", _GBK, 9, 8, 6),
     _single("mac_roman", "gb18030", _GBK, 16, 7, 6),
-    _single("cp1252", "big5", _BIG5, 16, 8, 7),
+    _single("cp1252", "big5", _BIG5, 16, 8, 5),
 )
 _SUSPECT = re.compile(_class_of(np.flatnonzero(c.table() & np.uint32(c.ACCENTED | c.HAN)).tolist()))
 
