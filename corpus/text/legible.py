@@ -126,7 +126,7 @@ def _tables() -> tuple[bytes, bytes]:
     put(range(0x2200, 0x2300), 11)
     put(range(0x2500, 0x2580), 14)
     put("─│┌┐└┘├┤┬┴┼═║╔╗╚╝╠╣╦╩╬", 7)
-    put("√≈∆", 13)
+    put("√≈∆", 11)
     put("¬", 9)
     put("∂∑∏π∫Ω∞≤≥≠◊", 11)
     put(range(0x1F300, 0x1FB00), 11)

@@ -45,8 +45,12 @@ _GBK = r"(?:[\x81-\xfe][\x40-\x7e\x80-\xfe])+"
 _BIG5 = r"(?:[\xa1-\xf9][\x40-\x7e\xa1-\xfe])+"
 _LOST_80 = b"\x80"
 _SEQUENCE = re.compile(f"{_TWO}|{_THREE}|{_FOUR}|[\\x40-\\x7e]".encode("latin-1"))
-_BEYOND = re.compile("[\u0800-\U0010ffff]")
-"""Without a sequence of three or four bytes, what looks like UTF-8 in GBK is as well a word of common characters (`茅` is `é`)."""
+_BEYOND = re.compile("[\u0800-\ufffc\U00010000-\U0010ffff]")
+"""Without a sequence of three or four bytes, what looks like UTF-8 in GBK may as well be a word of common characters (`茅` is `é`)."""
+_ALONE = re.compile(r"(?:[ -~\n\t]++|(?<=[a-z0-9])[\x80-\xff](?![\x80-\xff])|[\x80-\xff](?=[a-z0-9]))++")
+_LETTERS = re.compile("[A-Za-z]")
+_ENGLISH = 20
+"""But not one that is alone among so many Latin letters, and touches a small one or a digit: `caf茅`, `25掳C`."""
 _WIDE_RUN = re.compile(r"[^\x00-\x7f\ud800-\udfff]+")
 
 Segments = Iterator[tuple[int, int, str]]
@@ -63,7 +67,7 @@ class _Reading:
         text_saves: bits that must be saved by a text or a line, read anew from end to end or in segments.
         segment_saves: bits that must be saved by each segment.
         each_saves: bits that must be saved, on average, by every character beyond ASCII that is read.
-        decided: what the new reading of a segment must contain.
+        decided: what the new reading must contain.
     """
 
     utf8: bool
@@ -120,8 +124,7 @@ def _single(wrong: str, right: str, pattern: str, text_saves: float, segment_sav
 
 
 def _gbk_whole(text: str) -> str:
-    new = text.encode("gb18030").decode()
-    return new if _BEYOND.search(new) else text
+    return text.encode("gb18030").decode()
 
 
 def _gbk_segments(text: str) -> Segments:
@@ -185,6 +188,8 @@ def _read(reading: _Reading, text: str) -> tuple[float, str]:
     new = _whole(reading, text)
     if new is not None:
         saved = cost(text) - cost(new)
+        if reading.decided is not None and reading.decided.search(new) is None:
+            return (saved, new) if saved > 0 and _lone(text, new) else (0.0, text)
         if saved < max(reading.text_saves, reading.each_saves * _beyond(new)):
             return 0.0, text
         return (saved + _VALID * _beyond(new) if reading.utf8 else saved), new
@@ -217,6 +222,11 @@ def _whole(reading: _Reading, text: str) -> str | None:
     return new if new != text else None
 
 
+def _lone(text: str, new: str) -> bool:
+    """Whether all that was read anew are signs and accented letters of English text: see `_ENGLISH`."""
+    return _ALONE.fullmatch(new) is not None and len(_LETTERS.findall(text)) >= _ENGLISH
+
+
 def mojibake(texts: pl.Series, settings: TextSettings) -> pl.Series:
     """Repairs mojibake: see the module."""
     at = np.flatnonzero(suspects(texts))
@@ -225,7 +235,7 @@ def mojibake(texts: pl.Series, settings: TextSettings) -> pl.Series:
     return texts.scatter(at, [repair(text) for text in texts.gather(at)])
 
 
-_CONTINUES, _ENDS, _ACCENTED = 1, 5, 128
+_CONTINUES, _ENDS, _SIGN, _ACCENTED = 1, 5, 6, 128
 
 
 @cache
@@ -233,10 +243,10 @@ def _kinds() -> np.ndarray:
     """What the kernel knows of every character of the basic plane: the kinds of its two bytes in GBK, and whether it is accented.
 
     uint8[0x10000]: kind of the first byte | kind of the second << 4 | `_ACCENTED`. A kind is 2, 3 or 4 for a byte that begins a sequence of
-    UTF-8 so long, `_CONTINUES`, `_ENDS` for ASCII, and 0 for the rest and where there are not two bytes.
+    UTF-8 so long, `_SIGN` for one that begins a character below U+0100, `_CONTINUES`, `_ENDS` for ASCII, and 0 for the rest and where there are not two bytes.
     """
     kind = np.zeros(256, dtype=np.uint8)
-    for start, end, value in ((0x40, 0x7F, _ENDS), (0x80, 0xC0, _CONTINUES), (0xC2, 0xE0, 2), (0xE0, 0xF0, 3), (0xF0, 0xF5, 4)):
+    for start, end, value in ((0x40, 0x7F, _ENDS), (0x80, 0xC0, _CONTINUES), (0xC2, 0xC4, _SIGN), (0xC4, 0xE0, 2), (0xE0, 0xF0, 3), (0xF0, 0xF5, 4)):
         kind[start:end] = value
     table = np.zeros(0x10000, dtype=np.uint8)
     for lead in range(0x81, 0xFF):
@@ -253,6 +263,16 @@ def suspects(texts: pl.Series) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
+def _beside_ascii(data: np.ndarray, before: int, after: int, start: int, end: int) -> bool:
+    """Whether one of two bytes is a small letter or a digit, and the other, if there is one, ASCII as well."""
+    left = data[before] if before >= start else 0x20
+    right = data[after] if after < end else 0x20
+    if left >= 0x80 or right >= 0x80:
+        return False
+    return 0x61 <= left <= 0x7A or 0x61 <= right <= 0x7A or 0x30 <= left <= 0x39 or 0x30 <= right <= 0x39
+
+
+@njit(cache=True, nogil=True)
 def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     out = np.zeros(len(offsets) - 1, dtype=np.bool_)
     for i in range(len(out)):
@@ -266,6 +286,7 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
                 at += 1
                 wanted = weight = 0
                 continue
+            before = at - 1
             if byte < 0xE0:
                 code = (byte & 0x1F) << 6 | (np.int64(data[at + 1]) & 0x3F)
                 at += 2
@@ -283,8 +304,8 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
                 break
             if wanted == 1 and first == _CONTINUES and second > _CONTINUES:
                 weight += worth
-                wanted = second - 1
-                worth = second - 2
+                wanted = second - 1 if second < _ENDS else 1
+                worth = wanted - 1
                 if second == _ENDS:  # ASCII after a sequence ends the segment
                     if weight:
                         out[i] = True
@@ -299,6 +320,11 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
                 wanted = weight = 0
                 if first < 2 or second != _CONTINUES:
                     continue
+                if first == _SIGN:
+                    if _beside_ascii(data, before, at, offsets[i], end):
+                        out[i] = True
+                        break
+                    first = 2
                 wanted = worth = first - 2
             if wanted == 0:
                 weight += worth
