@@ -21,7 +21,6 @@ _USUAL = (
 """The most frequent characters of modern Chinese: about two of three in running text."""
 _LISTED = 5
 _FOREIGN = 6
-_MIXED = 3
 _CAPITAL = 5
 
 _ASCII, _LATIN, _CAPITALS, _HAN, _OTHER = 1, 2, 3, 4, 8
@@ -43,6 +42,8 @@ def cost(text: str, before: str = "", after: str = "") -> float:
                 price = min(price // 2, _LISTED)
             elif kind:
                 price += _beside(kinds[ord(last)], kind)
+                if kind == _CAPITALS == kinds[ord(last)] and code > 0x7F and last > "\x7f":
+                    price -= _CAPITAL // 2
             step = onward
         total += price
         last = char
@@ -66,7 +67,7 @@ def _beside(left: int, right: int) -> int:
         return _CAPITAL if left <= _LATIN else _FOREIGN
     if left < _HAN and right < _HAN:
         return 0
-    return _MIXED if _HAN in (left, right) and min(left, right) == _ASCII else _FOREIGN
+    return _FOREIGN
 
 
 @cache
@@ -89,8 +90,8 @@ def _tables() -> tuple[bytes, bytes]:
             costs[code] = 14
     put(range(0x20000, 0x2A6E0), 26, _HAN)
     put(range(0x20, 0x7F), 5)
-    for start, end in ((0x41, 0x5B), (0x61, 0x7B)):
-        put(range(start, end), 5, _ASCII)
+    put(range(0x41, 0x5B), 5, _CAPITALS)
+    put(range(0x61, 0x7B), 5, _ASCII)
     put("\t\n\r", 5)
     put(range(0x80, 0xA0), 16)
     put(range(0xA1, 0xC0), 11)
@@ -115,18 +116,19 @@ def _tables() -> tuple[bytes, bytes]:
     put(range(0x2C6, 0x370), 17)
     put(range(0x2070, 0x20A0), 12)
     put(range(0x2100, 0x2190), 12)
+    put(range(0x2190, 0x2200), 14)
     put("℃℉№", 8)
     put(range(0x391, 0x3CA), 9, 5)
     put(range(0x400, 0x460), 8, 6)
     put(range(0x5D0, 0x700), 10, 12)
     put(range(0x900, 0xE80), 12, 13)
-    put(range(0x3041, 0x3100), 11, 7)
-    put(range(0xAC00, 0xD7A4), 13, 7)
-    put(range(0x2190, 0x2600), 11)
+    put(range(0x3041, 0x3100), 10, _HAN)
+    put(range(0xAC00, 0xD7A4), 16, 7)
+    put(range(0x2200, 0x2600), 11)
     put(range(0x2200, 0x2300), 11)
     put(range(0x2500, 0x2580), 14)
     put("─│┌┐└┘├┤┬┴┼═║╔╗╚╝╠╣╦╩╬", 7)
-    put("√≈∆", 11)
+    put("≈≤≥≠±∞", 8)
     put("¬", 9)
     put("∂∑∏π∫Ω∞≤≥≠◊", 11)
     put(range(0x1F300, 0x1FB00), 11)

@@ -33,6 +33,8 @@ from corpus.text.settings import TextSettings
 _ROUNDS = 8
 """Each undoes one reading. A text that still changes then is no text, and is left as it was."""
 
+_TWO_LETTERS = 10
+"""Bits that must be saved where only two accented letters (`ÖÐ`) are read as one character."""
 _VALID = 3
 """What it is worth in bits, against other readings, that a text is valid UTF-8 from end to end: for each character."""
 
@@ -159,9 +161,9 @@ _READINGS = (
     _single("cp1252", "utf-8", _UTF8, 8, 8),
     _single("mac_roman", "utf-8", _UTF8, 8, 8),
     _Reading(True, _gbk_whole, _gbk_segments, 12, 16, 7, _BEYOND),
-    _single("cp1252", "gb18030", _GBK, 9, 8, 6),
+    _single("cp1252", "gb18030", _GBK, 9, 8, 5),
     _single("mac_roman", "gb18030", _GBK, 16, 7, 6),
-    _single("cp1252", "big5", _BIG5, 16, 8, 5),
+    _single("cp1252", "big5", _BIG5, 20, 12, 4),
 )
 _SUSPECT = re.compile(_class_of(np.flatnonzero(c.table() & np.uint32(c.ACCENTED | c.HAN)).tolist()))
 
@@ -190,7 +192,7 @@ def _read(reading: _Reading, text: str) -> tuple[float, str]:
         saved = cost(text) - cost(new)
         if reading.decided is not None and reading.decided.search(new) is None:
             return (saved, new) if saved > 0 and _lone(text, new) else (0.0, text)
-        if saved < max(reading.text_saves, reading.each_saves * _beyond(new)):
+        if saved < reading.text_saves or not _enough(reading, saved, text, new):
             return 0.0, text
         return (saved + _VALID * _beyond(new) if reading.utf8 else saved), new
     if "\n" in text:
@@ -199,14 +201,21 @@ def _read(reading: _Reading, text: str) -> tuple[float, str]:
     total, done = 0.0, 0
     pieces: list[str] = []
     for start, end, new in reading.segments(text):
-        before, after = text[start - 1 : start], text[end : end + 1]
-        saved = cost(text[start:end], before, after) - cost(new, before, after)
-        if saved >= max(reading.segment_saves, reading.each_saves * _beyond(new)) and (reading.decided is None or reading.decided.search(new)):
+        old, before, after = text[start:end], text[start - 1 : start], text[end : end + 1]
+        saved = cost(old, before, after) - cost(new, before, after)
+        if saved >= reading.segment_saves and _enough(reading, saved, old, new):
             pieces += text[done:start], new
             done, total = end, total + saved
     if total < reading.text_saves:
         return 0.0, text
     return total, "".join((*pieces, text[done:]))
+
+
+def _enough(reading: _Reading, saved: float, old: str, new: str) -> bool:
+    """Whether a reading saves enough for what it reads, and more than the accident that two letters make one common character."""
+    if saved < reading.each_saves * _beyond(new) or (reading.decided is not None and reading.decided.search(new) is None):
+        return False
+    return reading.utf8 or _beyond(new) > 1 or saved > _TWO_LETTERS or not all(char.isalpha() for char in old if char > "\x7f")
 
 
 def _beyond(text: str) -> int:
@@ -232,7 +241,7 @@ def mojibake(texts: pl.Series, settings: TextSettings) -> pl.Series:
     at = np.flatnonzero(suspects(texts))
     if not len(at):
         return texts
-    return texts.scatter(at, [repair(text) for text in texts.gather(at)])
+    return texts.clone().scatter(at, [repair(text) for text in texts.gather(at)])  # it works in place
 
 
 _CONTINUES, _ENDS, _SIGN, _ACCENTED = 1, 5, 6, 128
