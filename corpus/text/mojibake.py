@@ -33,8 +33,9 @@ from corpus.text.settings import TextSettings
 _ROUNDS = 8
 """Each undoes one reading. A text that still changes then is no text, and is left as it was."""
 
-_TWO_LETTERS = 10
-"""Bits that must be saved where only two accented letters (`ÖÐ`) are read as one character."""
+_LETTERS_ONLY, _LETTERS_EACH = 12, 7
+"""Bits that must be saved, in all and by character, where accented letters alone (`ÖÐ`) are read as characters of two bytes: lists of
+letters are such."""
 _VALID = 3
 """What it is worth in bits, against other readings, that a text is valid UTF-8 from end to end: for each character."""
 
@@ -44,7 +45,12 @@ _FOUR = r"(?:[\xf0][\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|[\xf4][\x80-\x8f])[\x80-\x
 """Well-formed UTF-8 beyond ASCII (Unicode, table 3-7)."""
 _UTF8 = f"(?:{_TWO}|{_THREE}|{_FOUR})+"
 _GBK = r"(?:[\x81-\xfe][\x40-\x7e\x80-\xfe])+"
+_PAIR = r"[\xa1-\xfe][\xa1-\xfe]|[\xa8][\x40-\x7e]"
+"""Nearly every character in use has two high bytes in GBK, and most in Big5; GBK has the dash (`¨C`) elsewhere."""
 _BIG5 = r"(?:[\xa1-\xf9][\x40-\x7e\xa1-\xfe])+"
+_GBK_LOOK = re.compile(
+    f"{_THREE}(?:[\\xc2-\\xf4]|[\\x40-\\x7e])|{_TWO}{_THREE}|{_FOUR}|(?:\\A|[\\x00-\\x7f]){_TWO}(?:[\\x00-\\x7f]|\\Z)".encode("latin-1")
+)
 _LOST_80 = b"\x80"
 _SEQUENCE = re.compile(f"{_TWO}|{_THREE}|{_FOUR}|[\\x40-\\x7e]".encode("latin-1"))
 _BEYOND = re.compile("[\u0800-\ufffc\U00010000-\U0010ffff]")
@@ -63,6 +69,7 @@ class _Reading:
     """One way in which bytes were misread.
 
     Attributes:
+        possible: whether a text can hold anything that was misread so: a quick look that may say yes too often.
         utf8: whether the bytes were written in UTF-8.
         whole: a text read anew from end to end. Raises UnicodeError where it cannot have been misread so.
         segments: start, end and new reading of what can have been misread within a text.
@@ -72,6 +79,7 @@ class _Reading:
         decided: what the new reading must contain.
     """
 
+    possible: Callable[[str], object]
     utf8: bool
     whole: Callable[[str], str]
     segments: Callable[[str], Segments]
@@ -110,19 +118,25 @@ def _single(wrong: str, right: str, pattern: str, text_saves: float, segment_sav
         inside = re.compile(found[0])
         return _class_of(sorted(code for code, byte in table.items() if inside.fullmatch(chr(byte))))
 
-    segment = re.compile(re.sub(r"\[[^]]*\]", of_characters, pattern))
+    segment, clue = (re.compile(re.sub(r"\[[^]]*\]", of_characters, each)) for each in (pattern, pattern if right == "utf-8" else _PAIR))
 
     def whole(text: str) -> str:
         return codecs.charmap_encode(text, "strict", table)[0].decode(right)  # type: ignore[arg-type]
 
     def segments(text: str) -> Segments:
         for found in segment.finditer(text):
+            if clue.search(found[0]) is None:
+                continue
             try:
                 yield found.start(), found.end(), whole(found[0])
             except UnicodeError:
                 continue
 
-    return _Reading(right == "utf-8", whole, segments, text_saves, segment_saves, each_saves)
+    return _Reading(clue.search, right == "utf-8", whole, segments, text_saves, segment_saves, each_saves)
+
+
+def _gbk_possible(text: str) -> bool:
+    return "\ufffd" in text or _GBK_LOOK.search(text.encode("gb18030", errors="replace")) is not None
 
 
 def _gbk_whole(text: str) -> str:
@@ -160,7 +174,7 @@ def _gbk_segments(text: str) -> Segments:
 _READINGS = (
     _single("cp1252", "utf-8", _UTF8, 8, 8),
     _single("mac_roman", "utf-8", _UTF8, 8, 8),
-    _Reading(True, _gbk_whole, _gbk_segments, 12, 16, 7, _BEYOND),
+    _Reading(_gbk_possible, True, _gbk_whole, _gbk_segments, 12, 16, 7, _BEYOND),
     _single("cp1252", "gb18030", _GBK, 9, 8, 5),
     _single("mac_roman", "gb18030", _GBK, 16, 7, 6),
     _single("cp1252", "big5", _BIG5, 20, 12, 4),
@@ -187,6 +201,8 @@ def repair(text: str) -> str:
 
 def _read(reading: _Reading, text: str) -> tuple[float, str]:
     """The bits that a reading saves, and the text that it gives: (0, text) where it is not better."""
+    if text.isascii() or not reading.possible(text):
+        return 0.0, text
     new = _whole(reading, text)
     if new is not None:
         saved = cost(text) - cost(new)
@@ -212,10 +228,12 @@ def _read(reading: _Reading, text: str) -> tuple[float, str]:
 
 
 def _enough(reading: _Reading, saved: float, old: str, new: str) -> bool:
-    """Whether a reading saves enough for what it reads, and more than the accident that two letters make one common character."""
+    """Whether a reading saves enough for what it reads."""
     if saved < reading.each_saves * _beyond(new) or (reading.decided is not None and reading.decided.search(new) is None):
         return False
-    return reading.utf8 or _beyond(new) > 1 or saved > _TWO_LETTERS or not all(char.isalpha() for char in old if char > "\x7f")
+    if reading.utf8 or not all(char.isalpha() for char in old if char > "\x7f"):
+        return True
+    return saved >= max(_LETTERS_ONLY, _LETTERS_EACH * _beyond(new))
 
 
 def _beyond(text: str) -> int:
@@ -273,7 +291,7 @@ def suspects(texts: pl.Series) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _beside_ascii(data: np.ndarray, before: int, after: int, start: int, end: int) -> bool:
-    """Whether one of two bytes is a small letter or a digit, and the other, if there is one, ASCII as well."""
+    """Whether of the bytes on both sides one is a small letter or a digit, and the other, if there is one, ASCII as well."""
     left = data[before] if before >= start else 0x20
     right = data[after] if after < end else 0x20
     if left >= 0x80 or right >= 0x80:
@@ -289,9 +307,14 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
         wanted = 0  # continuation bytes that the sequence of UTF-8 still needs
         worth = 0  # of that sequence: 0, 1 or 2 for one of two, three or four bytes
         weight = 0  # of the sequences before it in the row
+        lone = foreign = False  # whether the line has a character that may be a lone sign, and anything else beyond ASCII
         while at < end:
             byte = np.int64(data[at])
             if byte < 0x80:
+                if byte == 0x0A:
+                    if lone and not foreign:
+                        break
+                    lone = foreign = False
                 at += 1
                 wanted = weight = 0
                 continue
@@ -304,10 +327,15 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
                 at += 3
             else:
                 wanted = weight = 0
+                foreign = True
                 at += 4
                 continue
             both = np.int64(kinds[code])
             first, second = both & 7, both >> 4
+            if first == _SIGN and second == _CONTINUES and _beside_ascii(data, before, at, offsets[i], end):
+                lone = True
+            else:
+                foreign = True
             if both >= _ACCENTED:
                 out[i] = True
                 break
@@ -329,17 +357,14 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
                 wanted = weight = 0
                 if first < 2 or second != _CONTINUES:
                     continue
-                if first == _SIGN:
-                    if _beside_ascii(data, before, at, offsets[i], end):
-                        out[i] = True
-                        break
-                    first = 2
-                wanted = worth = first - 2
+                wanted = worth = first - 2 if first != _SIGN else 0
             if wanted == 0:
                 weight += worth
                 if weight > 1:
                     out[i] = True
                     break
+        if lone and not foreign:
+            out[i] = True
     return out
 
 
