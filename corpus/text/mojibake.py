@@ -83,9 +83,9 @@ class _Reading:
     utf8: bool
     whole: Callable[[str], str]
     segments: Callable[[str], Segments]
-    text_saves: float
-    segment_saves: float
-    each_saves: float = 0
+    text_saves: int
+    segment_saves: int
+    each_saves: int = 0
     decided: re.Pattern[str] | None = None
 
 
@@ -110,7 +110,7 @@ def _class_of(codes: list[int]) -> str:
     return "[" + "".join(f"{re.escape(chr(start))}-{re.escape(chr(end))}" for start, end in zip(starts, ends, strict=True)) + "]"
 
 
-def _single(wrong: str, right: str, pattern: str, text_saves: float, segment_saves: float, each_saves: float = 0) -> _Reading:
+def _single(wrong: str, right: str, pattern: str, text_saves: int, segment_saves: int, each_saves: int = 0) -> _Reading:
     """Bytes in encoding `right`, whose sequences look like `pattern`, that were read in an encoding of one byte a character."""
     table = _bytes_of(wrong)
 
@@ -121,7 +121,7 @@ def _single(wrong: str, right: str, pattern: str, text_saves: float, segment_sav
     segment, clue = (re.compile(re.sub(r"\[[^]]*\]", of_characters, each)) for each in (pattern, pattern if right == "utf-8" else _PAIR))
 
     def whole(text: str) -> str:
-        return codecs.charmap_encode(text, "strict", table)[0].decode(right)  # type: ignore[arg-type]
+        return codecs.charmap_encode(text, "strict", table)[0].decode(right)
 
     def segments(text: str) -> Segments:
         for found in segment.finditer(text):
@@ -188,7 +188,7 @@ def repair(text: str) -> str:
         return text
     result = text
     for _ in range(_ROUNDS):
-        saved, best = 0.0, result
+        saved, best = 0, result
         for reading in _READINGS:
             bits, new = _read(reading, result)
             if bits > saved:
@@ -199,35 +199,34 @@ def repair(text: str) -> str:
     return text
 
 
-def _read(reading: _Reading, text: str) -> tuple[float, str]:
+def _read(reading: _Reading, text: str) -> tuple[int, str]:
     """The bits that a reading saves, and the text that it gives: (0, text) where it is not better."""
     if text.isascii() or not reading.possible(text):
-        return 0.0, text
+        return 0, text
     new = _whole(reading, text)
     if new is not None:
         saved = cost(text) - cost(new)
         if reading.decided is not None and reading.decided.search(new) is None:
-            return (saved, new) if saved > 0 and _lone(text, new) else (0.0, text)
-        if saved < reading.text_saves or not _enough(reading, saved, text, new):
-            return 0.0, text
-        return (saved + _VALID * _beyond(new) if reading.utf8 else saved), new
+            return (saved, new) if saved > 0 and _lone(text, new) else (0, text)
+        if saved >= reading.text_saves and _enough(reading, saved, text, new):
+            return (saved + _VALID * _beyond(new) if reading.utf8 else saved), new
     if "\n" in text:
         lines = [_read(reading, line) for line in text.split("\n")]
         return sum(bits for bits, _ in lines), "\n".join(line for _, line in lines)
-    total, done = 0.0, 0
+    total = done = 0
     pieces: list[str] = []
-    for start, end, new in reading.segments(text):
+    for start, end, made in reading.segments(text):
         old, before, after = text[start:end], text[start - 1 : start], text[end : end + 1]
-        saved = cost(old, before, after) - cost(new, before, after)
-        if saved >= reading.segment_saves and _enough(reading, saved, old, new):
-            pieces += text[done:start], new
+        saved = cost(old, before, after) - cost(made, before, after)
+        if saved >= reading.segment_saves and _enough(reading, saved, old, made):
+            pieces += text[done:start], made
             done, total = end, total + saved
     if total < reading.text_saves:
-        return 0.0, text
+        return 0, text
     return total, "".join((*pieces, text[done:]))
 
 
-def _enough(reading: _Reading, saved: float, old: str, new: str) -> bool:
+def _enough(reading: _Reading, saved: int, old: str, new: str) -> bool:
     """Whether a reading saves enough for what it reads."""
     if saved < reading.each_saves * _beyond(new) or (reading.decided is not None and reading.decided.search(new) is None):
         return False
@@ -270,10 +269,18 @@ def _kinds() -> np.ndarray:
     """What the kernel knows of every character of the basic plane: the kinds of its two bytes in GBK, and whether it is accented.
 
     uint8[0x10000]: kind of the first byte | kind of the second << 4 | `_ACCENTED`. A kind is 2, 3 or 4 for a byte that begins a sequence of
-    UTF-8 so long, `_SIGN` for one that begins a character below U+0100, `_CONTINUES`, `_ENDS` for ASCII, and 0 for the rest and where there are not two bytes.
+    UTF-8 so long, `_SIGN` for one that begins a character below U+0100, `_CONTINUES`, `_ENDS` for ASCII, and 0 for the rest, or
+    where there are not two bytes.
     """
     kind = np.zeros(256, dtype=np.uint8)
-    for start, end, value in ((0x40, 0x7F, _ENDS), (0x80, 0xC0, _CONTINUES), (0xC2, 0xC4, _SIGN), (0xC4, 0xE0, 2), (0xE0, 0xF0, 3), (0xF0, 0xF5, 4)):
+    for start, end, value in (
+        (0x40, 0x7F, _ENDS),
+        (0x80, 0xC0, _CONTINUES),
+        (0xC2, 0xC4, _SIGN),
+        (0xC4, 0xE0, 2),
+        (0xE0, 0xF0, 3),
+        (0xF0, 0xF5, 4),
+    ):
         kind[start:end] = value
     table = np.zeros(0x10000, dtype=np.uint8)
     for lead in range(0x81, 0xFF):
@@ -330,7 +337,7 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
                 foreign = True
                 at += 4
                 continue
-            both = np.int64(kinds[code])
+            both: int = kinds[code]
             first, second = both & 7, both >> 4
             if first == _SIGN and second == _CONTINUES and _beside_ascii(data, before, at, offsets[i], end):
                 lone = True
@@ -368,4 +375,6 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
     return out
 
 
-RULES: tuple[Rule, ...] = (Rule("mojibake", "text read in the wrong encoding is read in the right one", mojibake, marks=c.ACCENTED | c.HAN),)
+RULES: tuple[Rule, ...] = (
+    Rule("mojibake", "text read in the wrong encoding is read in the right one", mojibake, marks=c.ACCENTED | c.HAN),
+)

@@ -246,7 +246,9 @@ def test_real_lines() -> None:
 
     folder = Path(os.environ["DATA_REAL"])
     names = ("belle", "alpaca_gpt4", "lima", "oasst_zh")
-    sources = {name: [text for path in sorted((folder / name).rglob("*")) if path.is_file() for text in bench.texts_of(path)] for name in names}
+    sources = {
+        name: [text for path in sorted((folder / name).rglob("*")) if path.is_file() for text in bench.texts_of(path)] for name in names
+    }
     picked = bench.sample(sources, 1000)
     for right, wrong in (("utf-8", "latin-1"), ("utf-8", "cp1252"), ("utf-8", "mac_roman")):
         for lines in picked.values():
