@@ -44,6 +44,7 @@ _THREE = r"(?:[\xe0][\xa0-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]|[\xed][\x80-\x9f]
 _FOUR = r"(?:[\xf0][\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|[\xf4][\x80-\x8f])[\x80-\xbf]{2}"
 """Well-formed UTF-8 beyond ASCII (Unicode, table 3-7)."""
 _UTF8 = f"(?:{_TWO}|{_THREE}|{_FOUR})+"
+_CLUE = r"[\xc2-\xf4][\x80-\xbf]"
 _GBK = r"(?:[\x81-\xfe][\x40-\x7e\x80-\xfe])+"
 _PAIR = r"[\xa1-\xfe][\xa1-\xfe]|[\xa8][\x40-\x7e]"
 """Nearly every character in use has two high bytes in GBK, and most in Big5; GBK has the dash (`¨C`) elsewhere."""
@@ -118,7 +119,7 @@ def _single(wrong: str, right: str, pattern: str, text_saves: int, segment_saves
         inside = re.compile(found[0])
         return _class_of(sorted(code for code, byte in table.items() if inside.fullmatch(chr(byte))))
 
-    segment, clue = (re.compile(re.sub(r"\[[^]]*\]", of_characters, each)) for each in (pattern, pattern if right == "utf-8" else _PAIR))
+    segment, clue = (re.compile(re.sub(r"\[[^]]*\]", of_characters, each)) for each in (pattern, _CLUE if right == "utf-8" else _PAIR))
 
     def whole(text: str) -> str:
         return codecs.charmap_encode(text, "strict", table)[0].decode(right)
@@ -176,7 +177,7 @@ _READINGS = (
     _single("mac_roman", "utf-8", _UTF8, 8, 8),
     _Reading(_gbk_possible, True, _gbk_whole, _gbk_segments, 12, 16, 7, _BEYOND),
     _single("cp1252", "gb18030", _GBK, 9, 8, 5),
-    _single("mac_roman", "gb18030", _GBK, 16, 7, 6),
+    _single("mac_roman", "gb18030", _GBK, 14, 7, 6),
     _single("cp1252", "big5", _BIG5, 20, 12, 4),
 )
 _SUSPECT = re.compile(_class_of(np.flatnonzero(c.table() & np.uint32(c.ACCENTED | c.HAN)).tolist()))
