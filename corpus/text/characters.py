@@ -55,7 +55,7 @@ _INVISIBLE = (
     "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff"
 )
 _SIGNS = "\u00a3\u00a5\u00a7\u00a9\u00ab\u00ae\u00b0\u00b1\u00b2\u00b3\u00b5\u00b7\u00bb\u00bc\u00bd\u00be\u00d7\u00f7"
-_MAC_LEADS = "\u2021\u201a\u201e\u2030\uf8ff\u02c6\u02dc\u2039\u203a\u0192\u2020\u2044\ufb01\ufb02\u25ca\u0131"
+_MAC_LEADS = "\u2021\u201a\u201e\u2030\uf8ff\u02c6\u02dc\u2039\u203a\u0192\u2020\u2044\ufb01\ufb02\u25ca\u0131\u221a\u2248\u2206"
 _ASCII = {"&": AMPERSAND, "<": LESS, "\\": BACKSLASH, "`": BACKTICK, "@": AT, "|": PIPE, "$": DOLLAR, ":": COLON, "：": COLON}
 _HAN = (
     (0x2E80, 0x2FD6), (0x3005, 0x3006), (0x3007, 0x3008), (0x3021, 0x302A), (0x3038, 0x303C), (0x3400, 0x4DC0), (0x4E00, 0xA000),
