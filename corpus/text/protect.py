@@ -16,17 +16,17 @@ from collections.abc import Callable, Iterator
 
 import polars as pl
 
+from corpus.text.code_lines import PROGRAMS, SQL, code_lines
+
 STAND_IN = "\ufdd0"
 """In place of a protected piece. A noncharacter, never to be interchanged; where a text has one all the same, it is protected itself."""
 
 _LONGEST_FENCE = 8
 """Longer fences are treated as this long, so that a search for a closing one fails for six lengths at most."""
 
-_SQL = "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|FROM|WHERE|GROUP BY|ORDER BY|JOIN|LEFT JOIN|INNER JOIN|VALUES"
-_PROGRAMS = "sudo|pip3?|npm|yarn|git|apt|apt-get|brew|conda|docker|cd|mkdir|curl|wget"
 _MAYBE = (
     r"[`$\\|@{};=<\[\]()#\x{FDD0}]|[\"'][ \t]*:|:[ \t\r]*(?:\n|\z)|//|>>>|[wW]\.|~~~|import"
-    rf"|(?:^|\n)[ \t>]*(?:{_SQL}|{_PROGRAMS}|print|echo|puts)[ \t]"
+    rf"|(?:^|\n)[ \t>]*(?:{SQL}|{PROGRAMS}|print|echo|puts)[ \t]"
 )
 """Whether there can be a protected piece at all (a regex of polars)."""
 
@@ -65,52 +65,6 @@ _RAW_END = re.compile(r"</(?:code|pre)\s*+>")
 
 _TABLE_LINE = re.compile(r"^[ \t>]*+(?:\|[^|\n]*+\|[^\n]*+|\+[-=+]{3,}+[ \t\r]*+)$", re.MULTILINE)
 _TABLE_RULE = re.compile(r"^[ \t>]*+\|?[ \t]*+:?-{2,}+[-:| \t]*+\r?$", re.MULTILINE)
-
-_MARKUP_LINE = r"<[!?/]?[A-Za-z][^\n]*+"
-_CODE = (
-    # How lines of programs begin.
-    r"import[ \t]++(?:static[ \t]++)?(?:[\w.*]++(?:[ \t]*+(?:[;,]|as[ \t]|from[ \t])|[ \t\r]*+$)|[{*\"'(])",
-    r"from[ \t]++[\w.]++[ \t]++import\b",
-    r"(?:async[ \t]++)?def[ \t]++\w++[ \t]*+\(",
-    r"class[ \t]++[A-Za-z_]\w*+[ \t]*+[:({]",
-    r"#[ \t]*+(?:include|define|ifdef|ifndef|if|endif|pragma|undef)\b",
-    r"#!/",
-    r"(?:export[ \t]++|default[ \t]++)*+(?:var|let|const)[ \t]++[^\n=]{1,80}+=",
-    r"(?:export[ \t]++|default[ \t]++|async[ \t]++)*+function\b[ \t*]*+\w*+[ \t]*+\(",
-    r"(?:\}[ \t]*+)?(?:else[ \t]++)?(?:if|for|while|switch|catch|foreach)[ \t]*+\(",
-    r"(?:else|try|finally)[ \t]*+[:{]",
-    r"for[ \t](?>[^\n]*?[ \t]in[ \t])[^\n]*+(?<=:)",
-    r"except\b[^\n]*+(?<=:)",
-    r"with[ \t](?>[^\n]*?[ \t]as[ \t])[^\n]*+(?<=:)",
-    r"(?:if|elif|while)[ \t](?=[^\n]*[=<>()\[\].])[^\n]*+(?<=:)[ \t]*+$",
-    r"return\b[^\n]*+(?<=[;)\]}])",
-    r"(?:print|printf|echo|puts|println!?)[ \t]*+[(\"'$]",
-    r"(?:console|System|std|math|np|pd|plt|self|this|document|window)(?:\.|::)\w",
-    r"using[ \t]++(?:namespace|System)\b",
-    r"(?:std::)?(?:cout|cin)[ \t]*+(?:<<|>>)",
-    rf"(?:{_SQL})[ \t]++[A-Za-z0-9_*`(\"'@#]",
-    r">>>[ \t]",
-    r"\$[ \t]++[a-z]",
-    rf"(?:{_PROGRAMS})[ \t]++[a-z~./-]",
-    r"//|/\*|\*/",
-    r"@[A-Za-z_][\w.]*+(?:\([^\n]*)?+[ \t\r]*+$",
-    r"[\]})]++[;,)]*+[ \t\r]*+$",
-    r"[{\[(][ \t\r]*+$",
-    r"\{[^\n]*+(?<=[}\],])[ \t\r]*+$",
-    r"\[[ \t]*+[\"'{\[]",
-    r"\[[-\d., \t]++\]",
-    r"[\"'][^\"'\n]*+[\"'][ \t]*+:[ \t]*+[\"'\[{\w-]",
-    r"(?a:[A-Za-z_$][\w.$\[\]'\"]*+[ \t]*+(?:[-+*/%&|^:]?=|<-)[ \t]*+[^=\s>])",
-    r"(?a:[A-Za-z_$][\w.$]*+\([^\n]*\)[ \t]*+[;:,{]?+[ \t\r]*+$)",
-    r"(?a:[A-Za-z-]++[ \t]*+:[ \t]*+[^;\n]{1,80}+;[ \t\r]*+$)",
-)
-_CODE_LINE, _CODE_OR_MARKUP_LINE = (
-    re.compile(rf"^[ \t>]*+(?:{'|'.join(starts)})[^\n]*+$", re.MULTILINE) for starts in (_CODE, (*_CODE, _MARKUP_LINE))
-)
-_CODE_END = re.compile(r"[;{][ \t\r]*+$", re.MULTILINE)
-_CODE_SIGN = re.compile(r"[=(){}\[\]<>\"']")
-_GAP = re.compile(r"\n(?:[^\n]*+\n){0,2}")
-_FOLLOWING = re.compile(r"\n(?:[ \t\r]*+\n)*+(?: {2}|\t)[ \t]*+[^\s][^\n]*+")
 
 Span = tuple[int, int]
 
@@ -223,7 +177,7 @@ def _spans(text: str, markup: bool, tables: bool = True) -> list[Span]:
     if pattern is _INLINE_OR_MAIL or any(hint in text for hint in _HINTS):
         for start, end in _free(fences, len(text)):
             found += _inline(text, start, end, pattern, markup)
-    found += _code(text, _CODE_OR_MARKUP_LINE if markup else _CODE_LINE)
+    found += code_lines(text, markup)
     if tables and ("|" in text or "+-" in text):
         found += _tables(text)
     found.sort()
@@ -367,27 +321,6 @@ def _find(pattern: re.Pattern[str], text: str, start: int, end: int, without: se
         without.add(pattern.pattern)
         return None
     return m.end()
-
-
-def _code(text: str, pattern: re.Pattern[str]) -> list[Span]:
-    """Lines of code without fences, with one or two lines between them, and the indented lines that follow them."""
-    lines = [m.span() for m in pattern.finditer(text)]
-    for m in _CODE_END.finditer(text) if ";" in text or "{" in text else ():
-        start = text.rfind("\n", 0, m.start()) + 1
-        if _CODE_SIGN.search(text, start, m.end()):
-            lines.append((start, m.end()))
-    lines.sort()
-    out: list[Span] = []
-    for start, end in lines:
-        if out and end <= out[-1][1]:
-            continue
-        while (following := _FOLLOWING.match(text, end)) is not None:
-            end = following.end()
-        if out and (start <= out[-1][1] or _GAP.fullmatch(text, out[-1][1], start)):
-            out[-1] = (out[-1][0], max(end, out[-1][1]))
-        else:
-            out.append((start, end))
-    return out
 
 
 def _tables(text: str) -> list[Span]:

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Script = Literal["keep", "simplified", "traditional"]
-ALL_RULES = ("line_ends", "controls", "trim", "placeholders", "roles", "alternation")
-"""Names of all rules, text rules before turn rules, in the order in which they apply; `rules` and `turns` have what stands behind them."""
+ALL_RULES = (
+    "mojibake", "tags", "entities", "escapes", "line_ends", "invisible", "controls", "nfc", "width", "repeats",
+    "spaces", "page_marks", "trim", "script", "mask", "placeholders", "roles", "alternation",
+)  # fmt: skip
+"""Names of all rules, text rules before turn rules, in the order in which they apply; `registry` has what stands behind them."""
 PERSONAL = ("email", "phone", "id_number", "bank_card", "ip")
 """Kinds of personal data that can be masked."""
 

@@ -111,7 +111,7 @@ def test_any_text_has_an_answer(texts: list[str]) -> None:
     told = languages(column).to_list()
     assert told == [languages(pl.Series([text])).to_list()[0] for text in texts]
     assert set(told) <= {"zh", "en", "mixed", "other", None}
-    assert languages_of(units(column), column).to_list() == told
+    assert languages_of(units(column), column.gather).to_list() == told
 
 
 def test_long_texts() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.text.marks import marks
-from corpus.text.normal import EARLY
+from corpus.text.normal import RULES as EARLY
 from corpus.text.protect import pieces
 from corpus.text.rules import Rule, clean
 from corpus.text.settings import TextSettings, Traits
@@ -22,9 +22,9 @@ RULES = {rule.name: rule for rule in EARLY}
 PLAIN = TextSettings()
 HTML = TextSettings(Traits(html=True))
 ESCAPED = TextSettings(Traits(escaped=True))
-ESCAPES = TextSettings(Traits(escapes=True))
+ESCAPES = TextSettings(Traits(escapes=True, slash_n=True))
 PAGE = TextSettings(Traits(page_marks=True))
-ALL = TextSettings(Traits(html=True, escapes=True, page_marks=True))
+ALL = TextSettings(Traits(html=True, escapes=True, slash_n=True, page_marks=True))
 SETTINGS = [PLAIN, HTML, ESCAPED, ESCAPES, PAGE, ALL]
 
 CHANGED = [
@@ -224,7 +224,7 @@ def test_what_is_free_is_composed(text: str) -> None:
 
 def test_changes_are_counted_by_rule() -> None:
     texts = pl.Series(["clean", "a\r\nb", None, "１", "x\u200b １ "])
-    after, changes = clean(texts, EARLY, PLAIN)
+    after, changes, _ = clean(texts, EARLY, PLAIN)
     assert after.to_list() == ["clean", "a\nb", None, "1", "x 1"]
     assert {name: at.tolist() for name, at in changes.items() if len(at)} == {
         "line_ends": [1],
