@@ -51,7 +51,9 @@ COLON = 1 << 25
 
 _TABLED = 0x30000
 """Beyond it (Han extensions G and H, tags, private planes) whole ranges are alike."""
-_INVISIBLE = "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff"
+_INVISIBLE = (
+    "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\ufeff"
+)
 _SIGNS = "\u00a3\u00a5\u00a7\u00a9\u00ab\u00ae\u00b0\u00b1\u00b2\u00b3\u00b5\u00b7\u00bb\u00bc\u00bd\u00be\u00d7\u00f7"
 _MAC_LEADS = "\u2021\u201a\u201e\u2030\uf8ff\u02c6\u02dc\u2039\u203a\u0192\u2020\u2044\ufb01\ufb02\u25ca\u0131"
 _ASCII = {"&": AMPERSAND, "<": LESS, "\\": BACKSLASH, "`": BACKTICK, "@": AT, "|": PIPE, "$": DOLLAR, ":": COLON, "：": COLON}

@@ -59,7 +59,9 @@ def extract(wikitext: str, title: str = "", *, wiki: Site | None = None, policy:
         traditional = (wiki.chinese or "-{" in wikitext) and is_traditional(wikitext)
     converter = Converter(variant if variant != "keep" else "zh-tw" if traditional else "zh-cn", convert=variant != "keep")
     blocks = Blocks(policy)
-    dispatch = Dispatch(wiki, policy, Setting(wiki.chinese, traditional, title), converter)
+    dispatch = Dispatch(
+        wiki, policy, Setting(wiki.chinese, traditional, title, wiki.chinese or wiki.lang in ("", "en", "simple")), converter
+    )
 
     def inline(text: str) -> str:
         text = resolve(text, dispatch, converter.show)

@@ -18,11 +18,15 @@ from corpus.text.wiki.templates import Arguments
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where a template stands: in a page of a Chinese wiki or not, in traditional characters or not, and under which title."""
+    """Where a template stands: in a page of a Chinese wiki or not, in traditional characters or not, under which title.
+
+    `labels`: whether the names of languages are known in the language of the wiki, so that `{{lang-de|…}}` can say its own.
+    """
 
     chinese: bool = False
     traditional: bool = False
     title: str = ""
+    labels: bool = True
 
     def brackets(self, text: str) -> str:
         """The text in the brackets of the language, "" for none."""
@@ -93,6 +97,8 @@ def _inline_items(args: Arguments, at: Setting) -> str:
 
 def _language(code: str, at: Setting) -> str:
     """The name of a language, in the language of the wiki; "" when it is not known."""
+    if not at.labels:
+        return ""
     names = LANGUAGES.get(code.lower()) or LANGUAGES.get(code.lower().partition("-")[0])
     if names is None:
         return ""
@@ -292,6 +298,26 @@ def _link_text(args: Arguments, at: Setting) -> str:
     return args.any("text") or "".join(args.numbered()) if at.chinese else " ".join(args.numbered())
 
 
+_NO_PHONEME = frozenset(("lang", "local", "audio", "also", "uk", "us", "au", "nz", "ca", "ie", "pron", "small", "or"))
+_LONGEST_PHONEME = 4
+
+
+def _phonemes(args: Arguments, at: Setting) -> str:
+    sounds = [sound for sound in args.numbered() if len(sound) <= _LONGEST_PHONEME and sound.lower() not in _NO_PHONEME]
+    return f"/{''.join(sounds).replace('_', ' ')}/" if sounds else ""
+
+
+def _respelled(args: Arguments, at: Setting) -> str:
+    return "-".join(args.numbered()).replace("-_-", " ")
+
+
+_ACCIDENTALS = {"flat": "♭", "b": "♭", "sharp": "♯", "#": "♯", "natural": "♮", "doubleflat": "𝄫", "doublesharp": "𝄪"}
+
+
+def _music(args: Arguments, at: Setting) -> str:
+    return _ACCIDENTALS.get(args[1], "")
+
+
 _COUNTRIES = {
     "USA": ("United States", "美国"), "CHN": ("China", "中国"), "GBR": ("United Kingdom", "英国"), "FRA": ("France", "法国"),
     "GER": ("Germany", "德国"), "DEU": ("Germany", "德国"), "JPN": ("Japan", "日本"), "KOR": ("South Korea", "韩国"), "PRK": ("North Korea", "朝鲜"),
@@ -324,9 +350,9 @@ def _table() -> dict[str, Carrier]:
         "visible anchor|visibleanchor|vanchor|abbr|tooltip|hover title|term|unicode|polytonic|ipa-zh|hebrew|cyrl|不换行|小|大|粗体|"
         "raise|lower|align|center|left|right|sic2|not a typo|typo|as written|proper name|pinyin|拼音|py|僻字|rareword|罕用字|pua|"
         "需要解释|需要解釋|citation needed span|cn-span|fact span|clarify span|text|plain text|isbn text|keep|"
-        "jpn|kanji|hanja|okii|hangul|nobel|wikt|wt|w|wikipedia link|lw|nihongo foot|kor|abbrlink|abbrv|vertical|竖排|"
+        "kanji|hanja|okii|hangul|nobel|wikt|wt|w|wikipedia link|lw|nihongo foot|abbrlink|abbrv|vertical|竖排|"
         "noruby|user input|pre2|quote without source|首字放大|dropcap|drop cap|popup|cjkv|缩写|縮寫|tq": _first,
-        "color|colour|font color|fontcolor|color text|font|fs|bg|background color|highlight|size|resize|ipa link|script|sclass|sclass2": _second,
+        "color|colour|font color|fontcolor|color text|font|fs|bg|background color|highlight|size|resize|ipa link|script|sclass|sclass2|native name|native phrase|longitem|rtl-lang|rtl-para|bidi": _second,
         "angbr|angle bracket": _around("⟨", "⟩"),
         "gloss|lit gloss": _around("'", "'"),
         "braces": _around("{", "}"),
@@ -352,7 +378,10 @@ def _table() -> dict[str, Carrier]:
         # Numbers and formulas.
         "convert|cvt|換算|换算": _convert,
         "val": _val,
-        "formatnum|num|commas|number": lambda args, at: numbers.formatnum(args[1]),
+        "ipac-en": _phonemes,
+        "respell|pronunciation respelling": _respelled,
+        "music|音乐|音樂": _music,
+        "formatnum|num|commas|number|format price|formatprice": lambda args, at: numbers.formatnum(args[1]),
         "frac|fraction|sfrac|分数|分數|分數2": _fraction,
         "e|exp": _power,
         "10^": lambda args, at: f"10{numbers.raised(args[1])}",
@@ -394,16 +423,15 @@ def _table() -> dict[str, Carrier]:
         "unbulleted list|ubl|ubt|bulleted list|ordered list|columns-list|columnslist|numbered list|unordered list|項目列表|无序列表": _items,
         "sic": _sic,
         "isbn": lambda args, at: f"ISBN {args[1]}" if args[1] else "",
-        "usurped": _first,
-        "illyria": _first,
+        "usurped|railgauge|rail gauge|track gauge|enlink|要出典|要出典範囲|疑問点範囲|来源请求|來源請求|谁|誰|何时|何時|哪个|哪個": _first,
     }  # fmt: skip
     signs = {
-        "ndash|en dash|–": "–", "mdash|em dash|emdash|—": "—", "snd|spnd|spaced ndash|spaced en dash|sndash|dash": " – ",
+        "ndash|en dash|–": "–", "mdashb|mdash|em dash|emdash|—": "—", "snd|spnd|spaced ndash|spaced en dash|sndash|dash": " – ",
         "spaced mdash|smd|spaced em dash": " — ", "·|dot|middot|bullet|•|\\|bold middot": " · ", "'": "'", "'s": "'s", '"': '"', "'\"": "'\"",
         "\"'": "\"'", "`": "ʻ", "okina|ʻokina|hamza": "ʻ", "ayin|ayn": "ʿ", "prime|′": "′", "colon|:": ":", "hash": "#", "*|asterisk": "*",
         "(": "{", ")": "}", "((": "{{", "))": "}}", "!": PIPE, "!!": PIPE * 2, "pipe": PIPE, "(!": "{" + PIPE, "!)": PIPE + "}", "!-": PIPE + "-",
-        "!+": PIPE + "+", "=": "=", "nbsp|space|sp|spaces|thinspace|thin space|hsp|0ws|zwsp|shy|wbr": " ", "clear|-|clr|br": "\n", "pi": "π", "phi": "φ",
-        "flat|music flat": "♭", "sharp": "♯", "natural": "♮", "bce": "BCE", "ce": "CE", "bc": "BC", "ad": "AD", "co2": "CO₂", "h2o": "H₂O", "lambda": "λ",
+        "!+": PIPE + "+", "=": "=", "thinsp|nbsp|space|sp|spaces|thinspace|thin space|hsp|0ws|zwsp|shy|wbr": " ", "clear|-|clr|br": "\n", "pi": "π", "phi": "φ",
+        "extinct|dagger|†": "†", "flat|music flat": "♭", "sharp": "♯", "natural": "♮", "bce": "BCE", "ce": "CE", "bc": "BC", "ad": "AD", "co2": "CO₂", "h2o": "H₂O", "lambda": "λ",
         "mu": "μ", "alpha": "α", "beta": "β", "gamma": "γ", "infty|infinity": "∞", "times": "×", "minus": "−", "plus": "+", "+-|±": "±", "deg|degree": "°",
         "ie|i.e.": "i.e.", "eg|e.g.": "e.g.", "tm": "™", "check mark|tick|yes|yes2|aye": "✓", "cross|x mark|no mark": "✗", "ellipsis|...": "…",
     }  # fmt: skip

@@ -67,6 +67,8 @@ class Dispatch:
             return link(Arguments(rest), self._setting)
         if key.startswith("script/"):
             return Arguments(rest).last
+        if key.startswith(("ipa-", "api-")):
+            return f"[{sounds}]" if (sounds := Arguments(rest)[1]) else ""
         if _DISAMBIGUATION.fullmatch(key) and key not in _NOT_DISAMBIGUATION:
             self.disambiguation = True
             return ""

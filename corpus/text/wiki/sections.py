@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 
-from corpus.text.wiki.marks import BROKEN, GAP
+from corpus.text.wiki.marks import BROKEN
 from corpus.text.wiki.policy import Section
 
 _HEADING = re.compile(r"(={1,6})(.+?)\1\s*\Z")
 _MARKS = re.compile(r"[*#:;]+")
+_DEEPEST = 8
 _BLANKS = re.compile(r"\n{3,}")
 _TERM = re.compile(r" ?[:：] ?(?!//)")
 _APPARATUS = frozenset(
@@ -34,60 +35,60 @@ class Lines:
         self._apparatus = apparatus
         self._heads: list[tuple[int, str]] = [(0, "")]
         self._bodies: list[list[str]] = [[]]
-        self._numbers: list[int] = []
+        self._in_list = False
+        self._numbers: list[int] = []  # of the item that came last, at each depth of the list
 
     def read(self, text: str) -> None:
         """Takes all lines of `text`."""
         for line in text.split("\n"):
             line = line.rstrip()
             first = line[:1]
-            if first == "=" and (found := _HEADING.fullmatch(line.rstrip(GAP))) is not None and found[2].strip(" \t="):
-                self._numbers.clear()
-                self._heads.append((len(found[1]), " ".join(found[2].replace(GAP, "").split())))
-                self._bodies.append([])
-                continue
-            if first and first in "*#:;":
-                listed = self._listed(line)
-                if listed is None:
-                    continue
-                line = listed
-            else:
-                self._numbers.clear()
-                if first == "-" and line.startswith("----"):
-                    line = line.lstrip("-").lstrip()
-                elif first == BROKEN:
-                    continue
-                elif first == " ":
-                    line = line.lstrip(" ") if line[1:2] != " " else line[1:]
             if not first:
+                self._end_list()
                 if self._bodies[-1]:
                     self._bodies[-1].append("")
-                continue
-            self._bodies[-1].append(line)
+            elif first == "=" and (found := _HEADING.fullmatch(line)) is not None and found[2].strip(" \t="):
+                self._end_list()
+                self._heads.append((len(found[1]), " ".join(found[2].split())))
+                self._bodies.append([])
+            elif first in "*#:;":
+                self._marked(line)
+            elif first == "-" and line.startswith("----"):
+                self._paragraph(line.lstrip("-").lstrip())
+            elif first != BROKEN:
+                self._paragraph(line.lstrip(" ") if line[:2] != "  " else line[1:])
 
-    def _listed(self, line: str) -> str | None:
-        """A line of a list with Markdown marks; None for an item that is left empty."""
+    def _end_list(self) -> None:
+        self._in_list = False
+        self._numbers.clear()
+
+    def _paragraph(self, line: str) -> None:
+        if self._in_list:
+            self._bodies[-1].append("")  # a line right behind a list would be part of its last item in Markdown
+        self._end_list()
+        self._bodies[-1].append(line)
+
+    def _marked(self, line: str) -> None:
+        """A line of a list, with Markdown marks; an item that is left empty goes."""
         found = _MARKS.match(line)
         marks = found[0] if found is not None else ""
         content = line[len(marks) :].strip()
-        if not content.strip(GAP):
-            return None
-        listed = marks.rstrip(":;").replace(":", "").replace(";", "")[:8]
-        if not listed:
-            self._numbers.clear()
-            if marks[-1] == ";":
-                content = _TERM.sub(self._colon, content, count=1)
-            return content
-        indent = "  " * (len(listed) - 1)
-        del self._numbers[len(listed) :]
+        if not content:
+            return
+        items = marks.rstrip(":;").replace(":", "").replace(";", "")[:_DEEPEST]
+        if not items:
+            self._paragraph(_TERM.sub(self._colon, content, count=1) if marks[-1] == ";" else content)
+            return
+        self._in_list = True
+        indent = "  " * (len(items) - 1)
+        del self._numbers[len(items) :]
         if marks[-1] in ":;":
-            return f"{indent}  {content}"
-        self._numbers += [0] * (len(listed) - len(self._numbers))
-        if listed[-1] == "*":
-            self._numbers[-1] = 0
-            return f"{indent}- {content}"
-        self._numbers[-1] += 1
-        return f"{indent}{self._numbers[-1]}. {content}"
+            mark = "  "
+        else:
+            self._numbers += [0] * (len(items) - len(self._numbers))
+            self._numbers[-1] = self._numbers[-1] + 1 if items[-1] == "#" else 0
+            mark = f"{self._numbers[-1]}. " if items[-1] == "#" else "- "
+        self._bodies[-1].append(f"{indent}{mark}{content}")
 
     def add(self, line: str) -> None:
         """Appends a line to the last section as it is."""
