@@ -28,7 +28,9 @@ FALLBACKS: Mapping[str, tuple[str, ...]] = {
 }
 
 _FLAGS = re.compile(r"[^\[\]{}<>:\x02]*")
-_ENTITY_END = re.compile(r"&#?[A-Za-z0-9]{1,31}\Z")
+_ENTITY = re.compile(r"(&#?[A-Za-z0-9]{1,31});")
+_SEMICOLON = "\x12"
+"""A semicolon that ends an entity, and so no rule."""
 _HEAD = re.compile(r"\s*+(zh(?:-[A-Za-z]{2,4})?)\s*+:")
 _CHANGE = re.compile(rf"{RULES}(\d{{1,9}}){RULES}")
 _MOST_CHANGES = 2000
@@ -98,30 +100,24 @@ def parse_rules(text: str) -> Rules:
     rules = Rules()
     if ":" not in text:
         return rules
-    part = ""
-    parts: list[tuple[str, str, str]] = []
-    pieces = text.split(";")
-    for n, piece in enumerate(pieces):
-        if n + 1 < len(pieces) and "&" in piece[-32:] and _ENTITY_END.search(piece[-32:]):
-            pieces[n + 1] = f"{piece};{pieces[n + 1]}"  # the semicolon ends an entity
-            continue
-        part = piece
-        term, arrow, rule = part.partition("=>")
+    parts: list[tuple[str, str, list[str]]] = []  # variant, term, pieces of the wording
+    if "&" in text:
+        text = _ENTITY.sub(rf"\1{_SEMICOLON}", text)
+    for piece in text.split(";"):
+        term, arrow, rule = piece.partition("=>")
         if not arrow:
-            term, rule = "", part
+            term, rule = "", piece
         head = _HEAD.match(rule)
         if head is not None and head[1].lower() in NAMES:
-            parts.append((head[1].lower(), term.strip(), rule[head.end() :]))
-        elif parts:
-            variant, term, before = parts[-1]
-            if part.strip():
-                parts[-1] = (variant, term, f"{before};{part}")
-        elif part.strip():
+            parts.append((head[1].lower(), term.strip(), [rule[head.end() :]]))
+        elif piece.strip() and parts:
+            parts[-1][2].append(piece)  # a semicolon of the wording
+        elif piece.strip():
             return rules
-    for variant, term, wording in parts:
-        wording = wording.strip()
+    for variant, term, pieces in parts:
+        wording = ";".join(pieces).strip().replace(_SEMICOLON, ";")
         if term:
-            rules.one_way.setdefault(variant, {})[term] = wording
+            rules.one_way.setdefault(variant, {})[term.replace(_SEMICOLON, ";")] = wording
         elif wording:
             rules.both[variant] = wording
     return rules
