@@ -12,36 +12,58 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.schema import Kind
-from corpus.sources.base import Emit, Files, Frame, Hub, Reject, Source
+from corpus.sources.base import Emit, Files, Frame, Hub, Parse, Reject, Source
 from corpus.sources.shapes import need, rest, text_of
-from corpus.text.wikitext import plain
+from corpus.text.wikitext import Policy, Site, extract, redirect, site
 
 _WIKIPEDIA = "CC BY-SA 3.0 / GFDL (Wikipedia text)"
 _CC_BY_SA = "CC BY-SA 3.0"
 
-_REDIRECT = re.compile(r"\s*#\s*(?:redirect|重定向)\b\s*:?\s*\[\[", re.IGNORECASE)
 _FOLDER = re.compile(r"(?:^|/)minidumps/([a-z][a-z_-]*)/")
 _DUMP = re.compile(r"(?:^|/)([a-z][a-z_]*wiki)-[^/]*$")
 _USED = ("title", "text", "lang", "dbname", "format")
 
 
-def _page(record: Any, emit: Emit, /) -> None:
-    """A page of a dump. Articles as prose; redirects and pages outside the main namespace as the dump has them, to be dropped by name."""
-    need(record, "title")
-    title, text = text_of(record, "title"), text_of(record, "text")
-    namespace = int(record.get("ns") or 0)
-    meta = rest(record, *_USED) or {}
-    if meta.get("model") == "wikitext":
-        del meta["model"]
-    meta["ns"] = namespace
-    skip = None
-    if record.get("redirect") is not None or _REDIRECT.match(text):
-        skip = "redirect"
-    elif namespace != 0:
-        skip = "namespace"
-    if skip is None and "model" not in meta:
-        text = plain(text)
-    emit.document(text, title, subset=_wiki(record, emit.file), meta=meta, skip=skip)
+POLICY = Policy()
+"""What is kept of a page of a dump: prose, headings, lists and formulas, in the script in which the page is written."""
+
+
+def pages(policy: Policy = POLICY) -> Parse:
+    """The parse function for pages of dumps, with another policy of what to keep.
+
+    Articles and lists come as text; redirects and pages outside the main namespace as the dump has them, and disambiguation pages as text,
+    all three to be dropped by name. What a page is, if no article, is in `meta` (`page`).
+    """
+
+    def parse(record: Any, emit: Emit, /) -> None:
+        need(record, "title")
+        title, text = text_of(record, "title"), text_of(record, "text")
+        namespace = int(record.get("ns") or 0)
+        meta = rest(record, *_USED) or {}
+        if meta.get("model") == "wikitext":
+            del meta["model"]
+        meta["ns"] = namespace
+        wiki = _wiki(record, emit.file)
+        skip = None
+        if record.get("redirect") is not None or redirect(text) is not None:
+            skip = "redirect"
+        elif namespace != 0:
+            skip = "namespace"
+        elif "model" not in meta:
+            page = extract(text, title, wiki=_site(wiki, record, emit), policy=policy)
+            text, title = page.text, page.title
+            if page.kind != "article":
+                meta["page"] = page.kind
+            skip = "disambiguation" if page.kind == "disambiguation" else None
+        emit.document(text, title, subset=wiki, meta=meta, skip=skip)
+
+    return parse
+
+
+def _site(wiki: str | None, record: Any, emit: Emit) -> Site:
+    """The wiki of a page, with the names that the dump gives to its namespaces."""
+    lang = record.get("lang") if record.get("dbname") in (None, wiki) else None
+    return site(wiki, lang, emit.header or ())
 
 
 def _wiki(record: Any, file: str) -> str | None:
@@ -196,11 +218,12 @@ SOURCES: tuple[Source, ...] = (
             Files("wiki.xml*"),
             Files("wikipedia_xml/**/*.xml*"),
         ),
-        parse=_page,
+        parse=pages(),
         format="mediawiki",
         kinds=(Kind.DOCUMENT,),
         languages=("zh", "en"),
         obtain="download zhwiki-YYYYMMDD-pages-articles-multistream.xml.bz2 from https://dumps.wikimedia.org/zhwiki/ into wikipedia_xml/",
+        version=2,
     ),
     Source(
         name="wikiextractor",

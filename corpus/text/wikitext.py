@@ -84,7 +84,7 @@ def extract(wikitext: str, title: str = "", *, wiki: Site | None = None, policy:
         kind = "disambiguation"
     elif _LIST_TITLE.match(title):
         kind = "list"
-    return Page(text, converter.title or title, sections, kind)
+    return Page(text, (converter.title if variant != "keep" else None) or title, sections, kind)
 
 
 def _clean(body: str) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from corpus.sources.base import Emit, Frame
-from corpus.sources.wiki import Articles, _page
+from corpus.sources.wiki import Articles, pages
+
+_page = pages()
 
 PARAGRAPHS = [
     "序言。",

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 from xml.parsers import expat
+from xml.sax.saxutils import unescape
 
 from corpus.sources.base import RAW_BOUND, Frame
 from corpus.sources.framing.encoding import NotText, decode
@@ -21,6 +22,7 @@ _BORDER = re.compile(rb"</?page>")
 _DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _LANG = re.compile(rb"<mediawiki\b[^>]*\bxml:lang=[\"']([^\"']*)[\"']")
 _DBNAME = re.compile(rb"<dbname>([^<]*)</dbname>")
+_NAMESPACE = re.compile(rb"<namespace\b[^>]*\bkey=[\"'](-?\d{1,6})[\"'][^>]*(?<!/)>([^<]{1,255})</namespace>")
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _TEXT_BUFFER = 1 << 18
 
@@ -29,7 +31,11 @@ _REVISION_FIELDS = {"id": "revision", "timestamp": "timestamp", "model": "model"
 
 
 def frame_mediawiki(stream: Stream, limits: Limits) -> Iterator[Frame]:
-    """One record per `<page>`: the fields of its last revision, and of the site. UTF-8."""
+    """One record per `<page>`: the fields of its last revision, and of the site. UTF-8.
+
+    The header of the frames is the site's namespaces, as pairs of key and name. Whether their titles begin with a capital (`case`) changes
+    nothing that is read here.
+    """
     return _Export(stream, limits).frames()
 
 
@@ -44,6 +50,7 @@ class _Export:
         self._ordinal = 0
         self._cut = False
         self._site: dict[str, Any] = {}
+        self._namespaces: tuple[tuple[int, str], ...] = ()
 
     def _more(self) -> bool:
         waiting = len(self._data) - self._at
@@ -74,6 +81,11 @@ class _Export:
 
     def frames(self) -> Iterator[Frame]:
         """All pages."""
+        for frame in self._frames():
+            frame.header = self._namespaces
+            yield frame
+
+    def _frames(self) -> Iterator[Frame]:
         distance = self._find(_OPEN, 0)
         head = self._data[self._at : self._at + (distance if distance >= 0 else len(self._data))]
         if b"<mediawiki" not in head or _DECLARATION.search(head):
@@ -83,6 +95,7 @@ class _Export:
             return
         lang, dbname = _LANG.search(head), _DBNAME.search(head)
         self._site = {"lang": _text(lang), "dbname": _text(dbname)}
+        self._namespaces = tuple((int(m[1]), unescape(m[2].decode("utf-8", "replace"))) for m in _NAMESPACE.finditer(head))
         self._at += head.rfind(b">") + 1 if distance < 0 else distance
         while distance >= 0:
             self._page()

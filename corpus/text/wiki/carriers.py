@@ -46,6 +46,7 @@ class Setting:
 Carrier = Callable[[Arguments, Setting], str]
 
 _CODE = re.compile(r"[a-z]{2,3}(?:-[a-z-]{2,12})?")
+_HAN = re.compile(r"[\u3400-\u9fff]")
 _FLAG = re.compile(r"[A-Z]{3}")
 
 
@@ -148,6 +149,8 @@ def _zh(args: Arguments, at: Setting) -> str:
 
 def link(args: Arguments, at: Setting) -> str:
     """`{{link-en|local title|foreign title|label}}`: a link to a page that only another wiki has."""
+    if at.chinese and not args[3] and _HAN.search(args[2]) and not _HAN.search(args[1]):
+        return args[2]  # its author took the one for the other
     return args.any(3, "d", "label", "lt", 1, 2)
 
 

@@ -41,6 +41,11 @@ _NAMES: dict[int, str] = {
 """English and Chinese names and aliases by number, then some languages' names for files and categories."""
 
 
+_CHINESE = frozenset(
+    ("zh", "zh-cn", "zh-sg", "zh-my", "zh-tw", "zh-hk", "zh-mo", "zh-hans", "zh-hant", "zh-yue", "yue", "wuu", "gan", "lzh", "zh-classical")
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
     """A wiki.
@@ -58,7 +63,7 @@ class Site:
     @property
     def chinese(self) -> bool:
         """Whether its pages are written in Chinese."""
-        return self.lang.partition("-")[0] in ("zh", "yue", "wuu", "gan", "lzh", "hak", "cdo") or self.lang == "zh-classical"
+        return self.lang in _CHINESE
 
     def namespace(self, prefix: str) -> int | None:
         """The number of the namespace that `prefix` (what stands before a colon) names; None when it names none."""

@@ -10,6 +10,7 @@ from corpus.text.wiki.marks import gap
 _BORDERS = re.compile(r"^[ \t:*#;]*+(?:\{\||(\|\})(?!\}))|(<table\b[^<>]*+>)|(</table[ \t\n]*+>)", re.MULTILINE | re.IGNORECASE)
 _ATTRIBUTES = re.compile(r"[^\[\]|{}<>]*=[^\[\]|{}<>]*\|(?!\|)|[^\[\]|{}<>=]{0,3}\|(?!\|)")
 _STRAY = re.compile(r"^[ \t:]*+(?:\{\||\|).*+\n?|^[ \t]*+!.*?(?:!!|\|).*+\n?", re.MULTILINE)
+_OPEN_AT_END = re.compile(r"\{\|[ \t]*+$", re.MULTILINE)
 
 
 def drop(text: str) -> str:
@@ -28,7 +29,10 @@ def markdown(text: str) -> str:
 
 def strays(text: str) -> str:
     """Without rows of tables that began in a template. A line of prose does not begin with a pipe."""
-    return _STRAY.sub("", text) if "|" in text else text
+    if "|" not in text:
+        return text
+    text = _STRAY.sub("", text)
+    return _OPEN_AT_END.sub("", text) if "{|" in text else text
 
 
 def _pairs(text: str) -> Iterator[tuple[int, int]]:
