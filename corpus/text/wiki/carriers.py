@@ -151,7 +151,7 @@ def link(args: Arguments, at: Setting) -> str:
     """`{{link-en|local title|foreign title|label}}`: a link to a page that only another wiki has."""
     if at.chinese and not args[3] and _HAN.search(args[2]) and not _HAN.search(args[1]):
         return args[2]  # its author took the one for the other
-    return args.any(3, "d", "label", "lt", 1, 2)
+    return args.any("d", "label", "lt", 3, 1, 2)
 
 
 def _tsl(args: Arguments, at: Setting) -> str:
@@ -257,6 +257,11 @@ def _formula2(args: Arguments, at: Setting) -> str:
 
 
 def _convert(args: Arguments, at: Setting) -> str:
+    return numbers.convert(args, chinese=at.chinese)
+
+
+def _convert_short(args: Arguments, at: Setting) -> str:
+    args.named.setdefault("abbr", "on")
     return numbers.convert(args, chinese=at.chinese)
 
 
@@ -379,7 +384,8 @@ def _table() -> dict[str, Carrier]:
         "仮リンク": _kari,
         "url|網址|网址": _url,
         # Numbers and formulas.
-        "convert|cvt|換算|换算": _convert,
+        "convert|換算|换算": _convert,
+        "cvt": _convert_short,
         "val": _val,
         "ipac-en": _phonemes,
         "respell|pronunciation respelling": _respelled,

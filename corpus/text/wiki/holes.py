@@ -28,63 +28,68 @@ _BRACKET_CLOSERS = frozenset("）)]］】〕")
 _SEPARATORS = frozenset("，,、;；:：·/–—")
 _SOFT = frozenset("，,、;；:：")
 _STOPS = frozenset("。.！!？?")
+_BLANK = frozenset((" ", "\t"))
+_LINE_STARTS = frozenset(("", "\n", "*", "#"))
+_TIGHT = frozenset((" ", "", "\n")) | _SOFT | _STOPS | _CLOSERS
+"""What a space does not stand before, once the brackets in between are gone."""
 _LABEL = re.compile(r"(?<=[（(，,、;；])[ ]?[^\W\d_][^，,、;；:：（()）\n。]{0,24}\Z")
 _LOOK_BACK = 32
+_CONTEXT = 64
+"""Characters on each side of a gap that are looked at: bounds the copying, however many gaps a page has."""
 
 
 def mend(text: str) -> str:
     """Closes the gaps of `text`."""
     if GAP not in text:
         return text
-    pieces = text.split(GAP)
-    out = [pieces[0]]
-    for piece in pieces[1:]:
+    first, *pieces = text.split(GAP)
+    out = [first[:-_CONTEXT], first[-_CONTEXT:]]
+    for piece in pieces:
         _join(out, piece)
     return "".join(out)
 
 
-def _join(out: list[str], right: str) -> None:
-    """Appends `right` to `out`, with a gap between them."""
-    while len(out) > 1 and not out[-1]:
-        out.pop()
-    left = out[-1]
+def _join(out: list[str], piece: str) -> None:
+    """Appends `piece` to `out`, with a gap between them. Looks at the end of `out` and the beginning of `piece` only."""
+    left, right, rest = _tail(out, ""), piece[:_CONTEXT], piece[_CONTEXT:]
     while True:
-        l_text, r_text = left.rstrip(" \t"), right.lstrip(" \t")
-        l_char, r_char = l_text[-1:], r_text[:1]
-        if l_char in _CLOSING and r_char == _CLOSING[l_char]:
-            # Nothing is left in the brackets: they go, and at most one of the spaces around them.
-            left, right = l_text[:-1], r_text[1:]
-            if left.endswith((" ", "\t")) and right[:1] in (" ", "", "\n", *_SOFT, *_STOPS, *_CLOSERS):
+        before, after = left.rstrip(" \t"), right.lstrip(" \t")
+        last, first = before[-1:], after[:1]
+        if last in _CLOSING and first == _CLOSING[last]:
+            # Nothing is left in the brackets: they go, and one of the spaces around them.
+            left, right = before[:-1], after[1:]
+            if left[-1:] in _BLANK and right[:1] in _TIGHT:
                 left = left.rstrip(" \t")
-            if out[-1] != left and len(left) == 0 and len(out) > 1:
-                out.pop()
-                left = out[-1] + left
-            continue
-        if l_char in _CLOSING and r_char in _SOFT:
-            left, right = l_text, r_text[1:].lstrip(" \t")
-            continue
-        if l_char in _SOFT and (r_char in _BRACKET_CLOSERS or r_char in _SEPARATORS or (r_char in _STOPS and r_char)):
-            left = _without_label(l_text[:-1]) if l_char in ":：" else l_text[:-1]
-            right = r_text
-            if left.endswith(tuple(_CLOSING)) and right[:1] in _SOFT:
-                right = right[1:].lstrip(" \t")
-            continue
-        if r_char in _SOFT and (not l_text or l_char in "\n*#"):
-            right = r_text[1:].lstrip(" \t")
-            if l_char in "*#":
-                right = " " + right
-            continue
-        break
+        elif last in _CLOSING and first in _SOFT:
+            left, right = before, after[1:].lstrip(" \t")
+        elif last in _SOFT and (first in _BRACKET_CLOSERS or first in _SEPARATORS or first in _STOPS):
+            left = _without_label(before[:-1]) if last in "：:" else before[:-1]
+            right = after
+        elif first in _SOFT and last in _LINE_STARTS:
+            left, right = before, after[1:].lstrip(" \t") if last in ("", "\n") else " " + after[1:].lstrip(" \t")
+        else:
+            break
+        left = _tail(out, left)
     if (
-        left.endswith((" ", "\t"))
-        and (right[:1] in (" ", "\t") or r_char in _SOFT or r_char in _STOPS or r_char in _BRACKET_CLOSERS)
-        and r_char
+        left[-1:] in _BLANK
+        and last not in _LINE_STARTS
+        and (first in _SOFT or first in _STOPS or first in _BRACKET_CLOSERS or right[:1] in _BLANK)
     ):
-        left = left.rstrip(" \t") if l_char not in ("*", "#", "", "\n") else left
-    if l_char in _CLOSING and l_char not in "“‘":
-        right = right.lstrip(" \t")
-    out[-1] = left
-    out.append(right)
+        left = before
+    if last in _CLOSING and last not in "“‘":
+        right = after
+    out += (left, right) if not rest else (left, right + rest[:-_CONTEXT], rest[-_CONTEXT:])
+
+
+def _tail(out: list[str], left: str) -> str:
+    """Takes from the end of `out` what there is to be seen before `left`, up to some characters; returns it with `left`."""
+    while len(left) < _LOOK_BACK and out:
+        before = out.pop()
+        if len(before) > 2 * _CONTEXT:
+            out.append(before[:-_CONTEXT])
+            before = before[-_CONTEXT:]
+        left = before + left
+    return left
 
 
 def _without_label(text: str) -> str:
