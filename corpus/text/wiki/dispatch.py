@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from corpus.text.wiki import numbers
-from corpus.text.wiki.carriers import CARRIERS, Setting, country, labelled, link
+from corpus.text.wiki.carriers import Setting, country, labelled, link
+from corpus.text.wiki.known import CARRIERS
 from corpus.text.wiki.marks import GAP, gap
 from corpus.text.wiki.policy import Policy
 from corpus.text.wiki.site import TEMPLATE, Site
