@@ -5,12 +5,12 @@ extraction is timed (CPU time, best of two runs after a first one). The others a
 `parse(text).plain_text()`, `Extractor(…).clean_text(text)` with no templates to expand, as the dumps hold none.
 
 - **debris** per 1,000 characters: matches of `DEBRIS`, in what was extracted.
-- **prose lost**: of the sentences that a parser (mwparserfromhell, wikitextparser) and an extractor that drops references and tables (ours, WikiExtractor)
-  both found, the share of runs of eight letters or digits that this one lacks. A sentence has 20 letters or digits at least (10 where it is Chinese or
-  Japanese), and is found where nine tenths of its runs are. A sentence with a hole (`a road network of, of which is unpaved`) that two share counts as theirs, so
-  to fill the hole costs the runs across it.
-- **all lost**: the same of the sentences that any two found, references, tables and categories included: what is dropped by intention counts as lost.
-- **debris as published**: the same count over the files in `DATA/wikiextractor`, which WikiExtractor wrote from Chinese and English dumps years ago.
+- **prose lost**: of the sentences that a parser (mwparserfromhell, wikitextparser) and an extractor that drops references and tables
+  (ours, WikiExtractor) both found, the share of runs of eight letters or digits that this one lacks. A sentence has 20 letters or digits at
+  least (10 where it is Chinese or Japanese), and is found where nine tenths of its runs are. A sentence with a hole (`a road network of, of
+  which is unpaved`) that two share counts, so filling the hole costs the runs across it.
+- **all lost**: the same of the sentences that any two found, references, tables and categories included, so intended drops count.
+- **debris as published**: the same count over the files in `DATA/wikiextractor`, which WikiExtractor wrote from Chinese and English dumps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DEBRIS = {
     "bracket and comma": r"[（(]\s*[，；、,;]|[，；、,;]\s*[）)]",
     "double separators": r"，\s*，|、\s*、|，\s*。|,\s*,|\s,(?=\s)",
     "stray table": r"^\s*\|(?! )[^\n|]*$|^\s*\{\||^\s*\|[-}]|^!\s|\|\|",
-    "tags": r"</?(?:ref|br|span|div|small|sup|sub|nowiki|gallery|table|t[rdh]|li|ul|ol|p|blockquote|templatestyles|math|center|font)\b[^<>\n]*>",
+    "tags": r"</?(?:ref|br|span|div|small|su[pb]|nowiki|gallery|table|t[rdh]|li|ul|ol|p|blockquote|math|center|font)\b[^<>\n]*>",
     "entities": r"&(?:nbsp|amp|lt|gt|quot|ndash|mdash|thinsp|#\d+);",
     "quotes, headings": r"'''|''|^==+|==+$",
     "switches": r"__[A-Z]{3,}__",

@@ -19,18 +19,19 @@ _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 """A letter or letters with periods, as in names and `U.S.`: taken for no end of a sentence, even where it might be one."""
 _ITEM = re.compile(r"(?:\A|\n) *[0-9a-zA-Z]{1,3}\Z")
 """The number of an item, before its period."""
-_ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st sr jr gen col lt sgt capt cmdr adm gov sen rep rev hon pres mt ft no nos vol vols pp ed eds fig figs eq sec ch art "
-    "vs v cf eg ie viz al ca c approx est dept univ inc ltd co corp bros assn ave blvd rd jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed "
-    "thu fri sat sun b d r fl lit lat op ph trans rev pl sing var sp spp subsp".split()
+_SHORT = (
+    "mr|mrs|ms|dr|prof|st|sr|jr|gen|col|lt|sgt|capt|cmdr|adm|gov|sen|rep|rev|hon|pres|mt|ft|no|nos|vol|vols|pp|ed|eds|fig|figs|eq|sec|ch|art|"
+    "vs|cf|eg|ie|viz|al|ca|approx|est|dept|univ|inc|ltd|co|corp|bros|assn|ave|blvd|rd|fl|lit|lat|op|ph|trans|pl|sing|var|sp|spp|subsp|"
+    "jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun"
 )
+_ABBREVIATIONS = frozenset(_SHORT.split("|"))
 
 
 def lead(text: str, most: int) -> str:
     """The longest beginning of `text` that consists of whole sentences.
 
-    A sentence ends at 。！？, or at . ! ? where no abbreviation, initial, number or lower-case word says otherwise, with the closing quotes and
-    brackets behind it; never in an open bracket or quotation, in a heading or in a block of code.
+    A sentence ends at 。！？, or at . ! ? where no abbreviation, initial, number or lower-case word says otherwise, with the closing quotes
+    and brackets behind it; never in an open bracket or quotation, in a heading or in a block of code.
 
     Args:
         text: Markdown, as :func:`corpus.text.wikitext.extract` writes it.
@@ -94,14 +95,34 @@ def _ends(text: str, start: int, mark: str, end: int) -> bool:
 
 
 _CHINESE = (
-    "请介绍一下{}。", "{}是什么？", "你了解{}吗？请详细说说。", "请简要说明{}。", "关于{}，你知道些什么？", "我想了解{}，能讲讲吗？",
-    "用几句话解释{}。", "给我讲讲{}吧。", "什么是{}？", "请写一段文字介绍{}。", "能不能帮我科普一下{}？", "说说你对{}的了解。", "请为“{}”写一个词条的开头。",
-)  # fmt: skip
+    "请介绍一下{}。",
+    "{}是什么？",
+    "你了解{}吗？请详细说说。",
+    "请简要说明{}。",
+    "关于{}，你知道些什么？",
+    "我想了解{}，能讲讲吗？",
+    "用几句话解释{}。",
+    "给我讲讲{}吧。",
+    "什么是{}？",
+    "请写一段文字介绍{}。",
+    "能不能帮我科普一下{}？",
+    "说说你对{}的了解。",
+    "请为“{}”写一个词条的开头。",
+)
 _ENGLISH = (
-    "Tell me about {}.", "Please explain: {}.", "What do you know about {}?", "Give me a short introduction to {}.", "I would like to learn about {}.",
-    "Could you describe {} for me?", "Write an overview of {}.", "What should I know about {}?", "Can you explain the topic “{}”?", "Summarise {}.",
-    "Write the opening of an encyclopedia entry on {}.", "Help me understand {}.",
-)  # fmt: skip
+    "Tell me about {}.",
+    "Please explain: {}.",
+    "What do you know about {}?",
+    "Give me a short introduction to {}.",
+    "I would like to learn about {}.",
+    "Could you describe {} for me?",
+    "Write an overview of {}.",
+    "What should I know about {}?",
+    "Can you explain the topic “{}”?",
+    "Summarise {}.",
+    "Write the opening of an encyclopedia entry on {}.",
+    "Help me understand {}.",
+)
 
 
 def question(title: str, number: int, *, chinese: bool | None = None) -> str:

@@ -1,8 +1,4 @@
-"""Templates that carry the reader's text in their arguments, by name, and what of it a reader sees.
-
-The names are those of the English and Chinese Wikipedia with their common redirects. A template that is not here is dropped: citations,
-navigation boxes, notices and the like are no prose, and the text of the others is in the wiki's template pages, which an article does not have.
-"""
+"""Templates that carry the reader's text in their arguments: what of it a reader sees. Their names are in :mod:`corpus.text.wiki.known`."""
 
 from __future__ import annotations
 
@@ -12,7 +8,6 @@ from dataclasses import dataclass
 
 from corpus.text.wiki import numbers
 from corpus.text.wiki.languages import LANGUAGES
-from corpus.text.wiki.marks import PIPE
 from corpus.text.wiki.templates import Arguments
 
 

@@ -1,4 +1,4 @@
-"""What stands in place of one template of one page: parser functions, carriers, infoboxes; and what the page's templates say of its kind."""
+"""What stands in place of one template of a page: parser functions, carriers, infoboxes; and what its templates say of the page's kind."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from corpus.text.wiki.variants import Converter
 
 _INFOBOX = re.compile(r"infobox|taxobox|geobox|chembox|drugbox|speciesbox|信息框|信息欄|資訊框|资讯框|信息栏")
 _DISAMBIGUATION = re.compile(
-    r"disambig(?:uation)?(?: page)?(?:[-/ ].*)?|dab|disamb|hndis(?:-cleanup)?|geodis|geo-dis|mil-unit-dis|numberdis|roaddis|schooldis|mathdab|"
-    r".{1,40} disambiguation(?: page)?|.{0,12}消歧[义義]页?|.{0,12}消歧[义義]頁?|aimai|曖昧さ回避|多義|begriffsklärung|homonymie|desambiguación"
+    r"disambig(?:uation)?(?: page)?(?:[-/ ].*)?|dab|disamb|hndis(?:-cleanup)?|geodis|geo-dis|mil-unit-dis|numberdis|roaddis|schooldis|"
+    r"mathdab|.{1,40} disambiguation(?: page)?|.{0,12}消歧[义義]页?|.{0,12}消歧[义義]頁?|aimai|曖昧さ回避|"
+    r"多義|begriffsklärung|homonymie|desambiguación"
 )
 _NOT_DISAMBIGUATION = frozenset(("disambiguation needed", "disambiguation cleanup", "need disambiguation", "needs disambiguation"))
 _NAMED_LINKS = re.compile(r"(?:link|internal link helper|ilh)[-/ ].+")

@@ -1,4 +1,8 @@
-"""Which template carries text, and how: names with their redirects, as the English and Chinese Wikipedia have them."""
+"""Which template carries text, and how: names with their redirects, as the English and Chinese Wikipedia have them.
+
+A template that is not here is dropped: citations, navigation boxes, notices and the like are no prose, and the text of the others is in
+the wiki's template pages, which an article does not have.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ _GROUPS: tuple[tuple[c.Carrier, str], ...] = (
         "sans serif|strikethrough|underline|u|visible anchor|visibleanchor|vanchor|abbr|tooltip|hover title|term|unicode|"
         "polytonic|ipa-zh|hebrew|cyrl|不换行|小|大|粗体|raise|lower|align|center|left|right|sic2|not a typo|typo|as written|"
         "proper name|pinyin|拼音|py|僻字|rareword|罕用字|pua|需要解释|需要解釋|citation needed span|cn-span|fact span|"
-        "clarify span|text|plain text|isbn text|keep|kanji|hanja|okii|hangul|nobel|wikt|wt|w|wikipedia link|lw|nihongo foot|"
+        "clarify span|text|plain text|isbn text|kanji|hanja|hangul|wikt|wt|w|wikipedia link|lw|"
         "abbrlink|abbrv|vertical|竖排|noruby|user input|pre2|quote without source|首字放大|dropcap|drop cap|popup|cjkv|缩写|縮寫|"
         "tq",
     ),

@@ -1,6 +1,6 @@
 """Numbers, quantities and dates that templates write: `formatnum`, `convert`, `val`, dates.
 
-Nothing is computed. `{{convert|80|km|mi}}` becomes "80 kilometres" (公里 in a Chinese wiki): the number that its author wrote, with its unit.
+Nothing is computed. `{{convert|80|km|mi}}` becomes "80 kilometres" (80公里 in a Chinese wiki): the number that its author wrote, its unit.
 The converted one depends on MediaWiki's rounding rules and would be wrong where these are not followed to the letter.
 """
 
@@ -70,7 +70,8 @@ _UNITS: dict[str, tuple[str, str, str, str]] = {
 }
 _JOINERS = {
     "to": (" to ", "至"), "and": (" and ", "和"), "or": (" or ", "或"), "by": (" by ", "×"), "x": (" × ", "×"), "×": (" × ", "×"),
-    "-": ("–", "–"), "–": ("–", "–"), "to(-)": ("–", "–"), "and(-)": (" and ", "和"), "+/-": (" ± ", "±"), "±": (" ± ", "±"), "*": (" × ", "×"),
+    "-": ("–", "–"), "–": ("–", "–"), "to(-)": ("–", "–"), "and(-)": (" and ", "和"), "+/-": (" ± ", "±"), "±": (" ± ", "±"),
+    "*": (" × ", "×"),
     "+": (" + ", "+"), "to about": (" to about ", "至约"),
 }  # fmt: skip
 

@@ -15,14 +15,15 @@ _MARKS = re.compile(r"[*#:;]+")
 _DEEPEST = 8
 _BLANKS = re.compile(r"\n{3,}")
 _TERM = re.compile(r" ?[:：] ?(?!//)")
-_APPARATUS = frozenset(
-    """see also|external links|external link|references|notes|footnotes|citations|notes and references|references and notes|sources|further reading|
-    endnotes|links|bibliography and references|参见|參見|参看|參看|另见|另見|参阅|參閱|相关条目|相關條目|相关链接|相關連結|外部链接|外部連結|外部鏈接|外部联系|参考文献|參考文獻|参考资料|
-    參考資料|参考来源|參考來源|参考|參考|参考书目|參考書目|注释|註釋|注釋|注解|註解|脚注|腳註|註腳|来源|來源|资料来源|資料來源|延伸阅读|延伸閱讀|扩展阅读|擴展閱讀|
-    参考链接|注释与参考|注释和参考|脚註|関連項目|外部リンク|参照|出典""".replace("\n", "")
-    .replace("    ", "")
-    .split("|")
+_LEADING_AWAY = (
+    "see also|external links|external link|references|notes|footnotes|endnotes|citations|notes and references|references and notes|"
+    "sources|further reading|links|bibliography and references|"
+    "参见|參見|参看|參看|另见|另見|参阅|參閱|相关条目|相關條目|相关链接|相關連結|外部链接|外部連結|外部鏈接|外部联系|"
+    "参考文献|參考文獻|参考资料|參考資料|参考来源|參考來源|参考|參考|参考书目|參考書目|参考链接|注释与参考|注释和参考|"
+    "注释|註釋|注釋|注解|註解|脚注|腳註|註腳|来源|來源|资料来源|資料來源|延伸阅读|延伸閱讀|扩展阅读|擴展閱讀|"
+    "脚註|関連項目|外部リンク|参照|出典"
 )
+_APPARATUS = frozenset(_LEADING_AWAY.split("|"))
 """Titles of sections that lead away from the page."""
 
 

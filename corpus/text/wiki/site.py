@@ -21,7 +21,7 @@ _NAMES: dict[int, str] = {
     3: "User talk|UT|用户讨论|用戶討論|用户对话|用戶對話|使用者討論",
     4: "Wikipedia|Project|WP|PJ|维基百科|維基百科|计划|計劃|专案|專案",
     5: "Wikipedia talk|Project talk|WT|维基百科讨论|維基百科討論",
-    6: "File|Image|文件|档案|檔案|图像|圖像|图片|圖片|影像|Datei|Bild|Fichier|Archivo|Imagen|Ficheiro|Файл|Изображение|ファイル|画像|파일|Bestand|Plik",
+    6: "File|Image|文件|档案|檔案|图像|圖像|图片|圖片|影像|Datei|Bild|Fichier|Archivo|Imagen|Ficheiro|Файл|ファイル|画像|파일",
     7: "File talk|Image talk|文件讨论|檔案討論|文件对话|檔案對話|图像讨论|圖像討論",
     8: "MediaWiki|界面|介面",
     9: "MediaWiki talk|MediaWiki讨论|MediaWiki討論",

@@ -2,7 +2,8 @@
 
 One pass over the braces of a page, inner ones first; nothing is recursive. A closing brace looks for its opening one on a stack of
 bounded depth, so a page of a million open braces costs as much as any other of its size. Templates are not expanded (their text is in
-other pages of the wiki): those that carry the reader's text in their arguments are known by name (:mod:`corpus.text.wiki.carriers`), all others go.
+other pages of the wiki): those that carry the reader's text in their arguments are known by name
+(:mod:`corpus.text.wiki.known`), all others go.
 """
 
 from __future__ import annotations

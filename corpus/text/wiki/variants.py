@@ -1,7 +1,7 @@
 """Chinese conversion markup: what `-{…}-` shows in a variant, and the glossary that it and `{{NoteTA}}` set up for the page.
 
-Grammar, flags and fallback chains are those of MediaWiki (includes/language/ConverterRule.php and converters/ZhConverter.php; Help:高级字词转换语法 of
-the Chinese Wikipedia). Two things differ on purpose. Where neither the variant nor its chain has a wording, MediaWiki shows an error and
+Grammar, flags and fallback chains are those of MediaWiki (its ConverterRule.php and ZhConverter.php; Help:高级字词转换语法 of the Chinese
+Wikipedia). Two things differ on purpose. Where neither the variant nor its chain has a wording, MediaWiki shows an error and
 this shows the first wording there is. And the variants zh-hans and zh-hant take part in glossaries as all others do.
 """
 
