@@ -14,7 +14,7 @@ from typing import Any
 from corpus.schema import Kind
 from corpus.sources.base import Emit, Files, Frame, Hub, Parse, Reject, Source
 from corpus.sources.shapes import need, rest, text_of
-from corpus.text.wikitext import Policy, Site, extract, redirect, site
+from corpus.text.wikitext import Policy, Site, converted, extract, redirect, site
 
 _WIKIPEDIA = "CC BY-SA 3.0 / GFDL (Wikipedia text)"
 _CC_BY_SA = "CC BY-SA 3.0"
@@ -78,13 +78,13 @@ def _wiki(record: Any, file: str) -> str | None:
 
 
 def _extracted(record: Any, emit: Emit, /) -> None:
-    """{id, url, title, text}, where the text repeats the title as its first line."""
+    """{id, url, title, text}, where the text repeats the title as its first line; conversion markup, which no extractor reads, is resolved."""
     need(record, "title", "text")
     title, text = text_of(record, "title"), text_of(record, "text")
     first, _, body = text.partition("\n")
     if first.strip() == title.strip():
         text = body.lstrip("\n")
-    emit.document(text, title, meta=rest(record, "title", "text"))
+    emit.document(converted(text, POLICY), title, meta=rest(record, "title", "text"))
 
 
 _TITLE_LENGTH = 64
@@ -237,6 +237,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DOCUMENT,),
         languages=("zh", "en"),
         obtain="run WikiExtractor over a dump with wikiextractor/ as its output folder (files AA/wiki_00, AA/wiki_01 …)",
+        version=2,
     ),
     Source(
         name="wiki-zh",
@@ -250,6 +251,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DOCUMENT,),
         languages=("zh",),
         obtain="download wiki2019zh from the address and unpack it (or leave wiki_zh_2019.zip packed) into wiki_zh/: files AA/wiki_00 …",
+        version=2,
     ),
     Source(
         name="wikipedia-cn-filtered",

@@ -23,7 +23,7 @@ from corpus.text.wiki.site import Site, site
 from corpus.text.wiki.templates import resolve
 from corpus.text.wiki.variants import Converter, is_traditional
 
-__all__ = ["Page", "Policy", "Section", "Site", "extract", "plain", "redirect", "site"]
+__all__ = ["Page", "Policy", "Section", "Site", "converted", "extract", "plain", "redirect", "site"]
 
 _REDIRECT = re.compile(
     r"\s*+[#＃]\s*+(?:redirect|重定向|重新導向|転送|weiterleitung|redirection|redirección|перенаправление|넘겨주기)\s*+[:：]?\s*+\[\[([^\[\]|\n]*+)",
@@ -34,6 +34,8 @@ _DISAMBIGUATION_SWITCH = re.compile(r"__(?:DISAMBIG|消歧[义義])__", re.IGNOR
 _LIST_TITLE = re.compile(
     r"(?:lists?|index|outline|glossary) of |.*(?:列表|一[览覽]表?|名[单單]|清[单單]|の一覧)(?:\s*[（(].*[）)])?\s*\Z", re.IGNORECASE
 )
+_VARIANT = re.compile(r"-\{([^{}]*+)\}-")
+_VARIANT_LEVELS = 4
 _UNSEEN = re.compile(r"[\x01-\x08\x0e-\x1f]")
 
 
@@ -58,11 +60,7 @@ def extract(wikitext: str, title: str = "", *, wiki: Site | None = None, policy:
     target = redirect(wikitext)
     if target is not None:
         return Page("", title, (), "redirect", target)
-    variant = policy.variant
-    traditional = variant in ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
-    if variant == "keep":
-        traditional = (wiki.chinese or "-{" in wikitext) and is_traditional(wikitext)
-    converter = Converter(variant if variant != "keep" else "zh-tw" if traditional else "zh-cn", convert=variant != "keep")
+    converter, traditional = _converter(wikitext, policy, wiki.chinese)
     blocks = Blocks(policy)
     dispatch = Dispatch(
         wiki, policy, Setting(wiki.chinese, traditional, title, wiki.chinese or wiki.lang in ("", "en", "simple")), converter
@@ -89,11 +87,31 @@ def extract(wikitext: str, title: str = "", *, wiki: Site | None = None, policy:
         kind = "disambiguation"
     elif _LIST_TITLE.match(title):
         kind = "list"
-    return Page(text, (converter.title if variant != "keep" else None) or title, sections, kind)
+    return Page(text, (converter.title if policy.variant != "keep" else None) or title, sections, kind)
 
 
 def _clean(body: str) -> str:
     return _UNSEEN.sub("", body)
+
+
+def _converter(text: str, policy: Policy, chinese: bool) -> tuple[Converter, bool]:
+    """The converter for a page, and whether what it shows is in traditional characters."""
+    if policy.variant != "keep":
+        return Converter(policy.variant, convert=True), policy.variant in ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
+    traditional = (chinese or "-{" in text) and is_traditional(text)
+    return Converter("zh-tw" if traditional else "zh-cn", convert=False), traditional
+
+
+def converted(text: str, policy: Policy = Policy()) -> str:
+    """Text that another extractor made of a page, with the conversion markup that it left there resolved."""
+    if "-{" not in text:
+        return text
+    converter, _ = _converter(text, policy, True)
+    for _ in range(_VARIANT_LEVELS):
+        text, count = _VARIANT.subn(lambda m: converter.show(m[1]), text)
+        if not count:
+            break
+    return _UNSEEN.sub("", converter.finish(text))
 
 
 def plain(wikitext: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.text.wikitext import Policy, extract, plain, redirect, site
+from corpus.text.wikitext import Policy, converted, extract, plain, redirect, site
 
 ZH = site("zhwiki", "zh")
 POLICIES = (
@@ -116,6 +116,21 @@ def test_namespaces_come_from_the_dump() -> None:
     assert site("zhwiki").namespace(" 图像 ") == site("zhwiki").namespace("FILE") == 6
     assert site("zhwiki").namespace("T") == 10
     assert site("enwiki", "en").namespace("T") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "variant", "expected"),
+    [
+        ("他们用-{zh-hans:软件;zh-hant:軟體}-。", "keep", "他们用软件。"),
+        ("他們用-{zh-hans:软件;zh-hant:軟體}-。", "keep", "他們用軟體。"),
+        ("-{A|zh-cn:网络;zh-tw:網路}-与網路，-{網路}-", "zh-cn", "网络与网络，網路"),
+        ("-{zh-cn:甲-{乙}-;zh-tw:丙}-", "zh-cn", "甲乙"),
+        ("a -{ b }- {{c}} ''d'' （）", "zh-cn", "a  b  {{c}} ''d'' （）"),
+        ("a-{b", "zh-cn", "a-{b"),
+    ],
+)
+def test_what_other_extractors_left(text: str, variant: str, expected: str) -> None:
+    assert converted(text, Policy(variant=variant)) == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.real
