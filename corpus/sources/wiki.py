@@ -78,7 +78,7 @@ def _wiki(record: Any, file: str) -> str | None:
 
 
 def _extracted(record: Any, emit: Emit, /) -> None:
-    """{id, url, title, text}, where the text repeats the title as its first line; conversion markup, which no extractor reads, is resolved."""
+    """{id, url, title, text}, where the text repeats the title as its first line. Conversion markup that is left in it is resolved."""
     need(record, "title", "text")
     title, text = text_of(record, "title"), text_of(record, "text")
     first, _, body = text.partition("\n")
