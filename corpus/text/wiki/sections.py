@@ -12,6 +12,7 @@ from corpus.text.wiki.policy import Section
 
 _HEADING = re.compile(r"(={1,6})(.+?)\1\s*\Z")
 _MARKS = re.compile(r"[*#:;]+")
+_HEADS_A_PART = re.compile(r"[^.。!！?？]{0,40}[:：]?")
 _DEEPEST = 8
 _BLANKS = re.compile(r"\n{3,}")
 _TERM = re.compile(r" ?[:：] ?(?!//)")
@@ -109,9 +110,10 @@ class Lines:
 
 
 def _leads_away(body: str) -> bool:
-    """Whether a body is made of list items alone."""
+    """Whether a body holds no sentence of its own: list items, and short lines that head a part of the list."""
     return all(
-        not line.strip() or line.lstrip()[:2] == "- " or line.lstrip()[:1].isdecimal() or line.startswith("[^") for line in body.split("\n")
+        line.startswith("[^") or line.lstrip().startswith("- ") or line.lstrip()[:1].isdecimal() or _HEADS_A_PART.fullmatch(line)
+        for line in body.split("\n")
     )
 
 
