@@ -52,8 +52,8 @@ _RUN = 8
 _PLAIN = ("ours", "wikiextractor")
 _PARSERS = ("mwparserfromhell", "wikitextparser")
 
-Page = tuple[str, str, str, str]
-"""Wiki, language, title, wikitext."""
+Page = tuple[str, str, str, str, tuple[tuple[int, str], ...]]
+"""Wiki, language, title, wikitext, namespaces."""
 
 
 def pages(data: Path) -> list[Page]:
@@ -68,12 +68,12 @@ def pages(data: Path) -> list[Page]:
                         minidump = "minidumps" in path.parts
                         wiki = f"{folder}wiki" if minidump else str(value["dbname"])
                         lang = folder if minidump else str(value["lang"])
-                        out.append((wiki, lang, value["title"], value["text"]))
+                        out.append((wiki, lang, value["title"], value["text"], frame.header))
     return out
 
 
 def _ours(**policy: Any) -> Callable[[Page], str]:
-    return lambda page: extract(page[3], page[2], wiki=site(page[0], page[1]), policy=Policy(**policy)).text
+    return lambda page: extract(page[3], page[2], wiki=site(page[0], page[1], page[4]), policy=Policy(**policy)).text
 
 
 def _mwparserfromhell() -> Callable[[Page], str]:

@@ -3,7 +3,7 @@
 See :func:`extract`; the steps are in :mod:`corpus.text.wiki`.
 
 Why a scanner of its own and not one of the well-kept parsers: the target is 3 MB of wikitext a second on a core. Over 525 articles in
-six languages (`python -m benchmarks.wikitext`), mwparserfromhell 0.7 makes 1.4 MB/s, wikitextparser 2.5, WikiExtractor 6.9, this 15. The
+six languages (`python -m benchmarks.wikitext`), mwparserfromhell 0.7 makes 1.4 MB/s, wikitextparser 2.8, WikiExtractor 8.6, this 15. The
 C tokenizer of mwparserfromhell alone would do (7 MB/s), but the tree of nodes that it makes does not, and what those extractors lack
 (conversion markup, glossaries, text in templates) would come on top.
 """

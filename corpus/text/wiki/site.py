@@ -7,6 +7,7 @@ Chinese names with their aliases are always known, and the names of files and ca
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,6 +42,8 @@ _NAMES: dict[int, str] = {
 """English and Chinese names and aliases by number, then some languages' names for files and categories."""
 
 
+_CATEGORY = re.compile(r"[kc]at[eé]gor\w{1,8}|катег[оó]р\w{1,4}")
+"""The word of most European languages, for pages without a `<siteinfo>`."""
 _CHINESE = frozenset(
     ("zh", "zh-cn", "zh-sg", "zh-my", "zh-tw", "zh-hk", "zh-mo", "zh-hans", "zh-hant", "zh-yue", "yue", "wuu", "gan", "lzh", "zh-classical")
 )
@@ -67,7 +70,9 @@ class Site:
 
     def namespace(self, prefix: str) -> int | None:
         """The number of the namespace that `prefix` (what stands before a colon) names; None when it names none."""
-        return self.names.get(_fold(prefix))
+        name = _fold(prefix)
+        number = self.names.get(name)
+        return CATEGORY if number is None and _CATEGORY.fullmatch(name) else number
 
 
 def _fold(name: str) -> str:
