@@ -287,6 +287,7 @@ REJECT_REASONS = {
 DROP_REASONS = {
     "redirect": "a wiki page that only points to another",
     "namespace": "a wiki page that is no article (talk, template, category, module …)",
+    "disambiguation": "a wiki page that only lists the meanings of a title",
     "deleted": "a message that the publisher marks as deleted or as spam",
     "unreviewed": "a message that the publisher's review did not accept",
     "wrong_answer": "an answer that the publisher marks as not accepted",

@@ -71,6 +71,7 @@ class Frame:
         raws: position in `values` → the record's bytes, only where they are at hand for nothing; others are read again if rejected.
         records: how many upstream records this frame accounts for: counted by the framer, independently of rows and rejects.
         bytes: bytes of the file on disk consumed since the last frame, for progress.
+        header: what the file says of all its records, the same object in every frame; no part of any record.
     """
 
     values: list[Any] = field(default_factory=list)
@@ -83,6 +84,7 @@ class Frame:
     raws: Sequence[bytes] | None = None
     records: int = 0
     bytes: int = 0
+    header: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,8 @@ class Source:
         hub: where `corpus fetch` gets it; None when it is not on a hub.
         obtain: for a person: how to get the files, when `hub` is None.
         version: raise it when parse or format changes what comes out.
+        by_script: for a source whose markup says how it reads in either Chinese script: the parse function for one of them (keep,
+            simplified, traditional).
         traits: what its texts are known for; cleaning rules go by it.
     """
 
@@ -169,6 +173,7 @@ class Source:
     hub: Hub | None = None
     obtain: str = ""
     version: int = 1
+    by_script: Callable[[str], Parse] | None = None
     traits: Traits = Traits()
 
     def match(self, path: str) -> Files | None:
@@ -184,16 +189,17 @@ class Emit:
     a list entry per row and column would be half of the cost of an instruction row.
 
     `file`, `subset` and `split` tell the parse function where the record comes from; per-row `subset` and `split`
-    arguments win over them.
+    arguments win over them. `header` is what the file says of all its records (see :class:`Frame`), None in most formats.
     """
 
     __slots__ = (
         "_chosen", "_kinds", "_messages", "_metas", "_rejected", "_skips", "_splits", "_subsets", "_texts", "_titles",
-        "file", "split", "subset",
+        "file", "header", "split", "subset",
     )  # fmt: skip
 
     def __init__(self, file: str = "", subset: str | None = None, split: str | None = None) -> None:
         self.file = file
+        self.header: Any = None
         self.subset = subset
         self.split = split
         self.clear()

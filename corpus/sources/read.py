@@ -207,6 +207,7 @@ def _parse_frame(source: Source, frame: Frame, emit: Emit, stats: FileStats, see
     owners: list[int] = []  # its position in the frame,
     made: list[int] = []  # and how many rows it makes
     end = len(emit)
+    emit.header = frame.header
     for at, value in enumerate(frame.values):
         try:
             parse(value, emit)

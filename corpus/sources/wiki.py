@@ -12,36 +12,60 @@ from dataclasses import dataclass
 from typing import Any
 
 from corpus.schema import Kind
-from corpus.sources.base import Emit, Files, Frame, Hub, Reject, Source
+from corpus.sources.base import Emit, Files, Frame, Hub, Parse, Reject, Source
 from corpus.sources.shapes import need, rest, text_of
-from corpus.text.wikitext import plain
+from corpus.text.wikitext import Policy, Site, converted, extract, redirect, site
 
 _WIKIPEDIA = "CC BY-SA 3.0 / GFDL (Wikipedia text)"
 _CC_BY_SA = "CC BY-SA 3.0"
 
-_REDIRECT = re.compile(r"\s*#\s*(?:redirect|重定向)\b\s*:?\s*\[\[", re.IGNORECASE)
 _FOLDER = re.compile(r"(?:^|/)minidumps/([a-z][a-z_-]*)/")
 _DUMP = re.compile(r"(?:^|/)([a-z][a-z_]*wiki)-[^/]*$")
 _USED = ("title", "text", "lang", "dbname", "format")
 
 
-def _page(record: Any, emit: Emit, /) -> None:
-    """A page of a dump. Articles as prose; redirects and pages outside the main namespace as the dump has them, to be dropped by name."""
-    need(record, "title")
-    title, text = text_of(record, "title"), text_of(record, "text")
-    namespace = int(record.get("ns") or 0)
-    meta = rest(record, *_USED) or {}
-    if meta.get("model") == "wikitext":
-        del meta["model"]
-    meta["ns"] = namespace
-    skip = None
-    if record.get("redirect") is not None or _REDIRECT.match(text):
-        skip = "redirect"
-    elif namespace != 0:
-        skip = "namespace"
-    if skip is None and "model" not in meta:
-        text = plain(text)
-    emit.document(text, title, subset=_wiki(record, emit.file), meta=meta, skip=skip)
+_VARIANTS: dict[str, Policy] = {"keep": Policy(), "simplified": Policy(variant="zh-cn"), "traditional": Policy(variant="zh-tw")}
+"""What is kept of a page of a dump (prose, headings, lists and formulas), by the script that the recipe asks for: `-{…}-` and the glossary
+of a page are resolved for readers of that script; its other characters are for the cleaning rule `script`."""
+
+
+def pages(script: str = "keep") -> Parse:
+    """The parse function for pages of dumps, for a script (keep, simplified or traditional).
+
+    Articles and lists come as text; redirects and pages outside the main namespace as the dump has them, and disambiguation pages as text,
+    all three to be dropped by name. What a page is, if no article, is in `meta` (`page`).
+    """
+    policy = _VARIANTS[script]
+
+    def parse(record: Any, emit: Emit, /) -> None:
+        need(record, "title")
+        title, text = text_of(record, "title"), text_of(record, "text")
+        namespace = int(record.get("ns") or 0)
+        meta = rest(record, *_USED) or {}
+        if meta.get("model") == "wikitext":
+            del meta["model"]
+        meta["ns"] = namespace
+        wiki = _wiki(record, emit.file)
+        skip = None
+        if record.get("redirect") is not None or redirect(text) is not None:
+            skip = "redirect"
+        elif namespace != 0:
+            skip = "namespace"
+        elif "model" not in meta:
+            page = extract(text, title, wiki=_site(wiki, record, emit), policy=policy)
+            text, title = page.text, page.title
+            if page.kind != "article":
+                meta["page"] = page.kind
+            skip = "disambiguation" if page.kind == "disambiguation" else None
+        emit.document(text, title, subset=wiki, meta=meta, skip=skip)
+
+    return parse
+
+
+def _site(wiki: str | None, record: Any, emit: Emit) -> Site:
+    """The wiki of a page, with the names that the dump gives to its namespaces."""
+    lang = record.get("lang") if record.get("dbname") in (None, wiki) else None
+    return site(wiki, lang, emit.header or ())
 
 
 def _wiki(record: Any, file: str) -> str | None:
@@ -55,14 +79,22 @@ def _wiki(record: Any, file: str) -> str | None:
     return record.get("lang") or None
 
 
-def _extracted(record: Any, emit: Emit, /) -> None:
-    """{id, url, title, text}, where the text repeats the title as its first line."""
-    need(record, "title", "text")
-    title, text = text_of(record, "title"), text_of(record, "text")
-    first, _, body = text.partition("\n")
-    if first.strip() == title.strip():
-        text = body.lstrip("\n")
-    emit.document(text, title, meta=rest(record, "title", "text"))
+def _extracted(script: str = "keep") -> Parse:
+    """The parse function for {id, url, title, text}, where the text repeats the title as its first line, for a script.
+
+    Conversion markup that an extractor left in the text is resolved.
+    """
+    policy = _VARIANTS[script]
+
+    def parse(record: Any, emit: Emit, /) -> None:
+        need(record, "title", "text")
+        title, text = text_of(record, "title"), text_of(record, "text")
+        first, _, body = text.partition("\n")
+        if first.strip() == title.strip():
+            text = body.lstrip("\n")
+        emit.document(converted(text, policy), title, meta=rest(record, "title", "text"))
+
+    return parse
 
 
 _TITLE_LENGTH = 64
@@ -196,11 +228,13 @@ SOURCES: tuple[Source, ...] = (
             Files("wiki.xml*"),
             Files("wikipedia_xml/**/*.xml*"),
         ),
-        parse=_page,
+        parse=pages(),
+        by_script=pages,
         format="mediawiki",
         kinds=(Kind.DOCUMENT,),
         languages=("zh", "en"),
         obtain="download zhwiki-YYYYMMDD-pages-articles-multistream.xml.bz2 from https://dumps.wikimedia.org/zhwiki/ into wikipedia_xml/",
+        version=2,
     ),
     Source(
         name="wikiextractor",
@@ -209,11 +243,13 @@ SOURCES: tuple[Source, ...] = (
         license=_CC_BY_SA,
         folder="wikiextractor",
         files=(Files("wikiextractor/**/wiki_*"), Files("wiki_[0-9][0-9]*")),
-        parse=_extracted,
+        parse=_extracted(),
+        by_script=_extracted,
         format="wikiextractor",
         kinds=(Kind.DOCUMENT,),
         languages=("zh", "en"),
         obtain="run WikiExtractor over a dump with wikiextractor/ as its output folder (files AA/wiki_00, AA/wiki_01 …)",
+        version=2,
     ),
     Source(
         name="wiki-zh",
@@ -222,11 +258,13 @@ SOURCES: tuple[Source, ...] = (
         license="MIT (repository); CC BY-SA 3.0 (Wikipedia text)",
         folder="wiki_zh",
         files=(Files("wiki_zh/**/wiki_*"), Files("wiki_zh_*.zip"), Files("wiki2019zh*.zip")),
-        parse=_extracted,
+        parse=_extracted(),
+        by_script=_extracted,
         format="wikiextractor",
         kinds=(Kind.DOCUMENT,),
         languages=("zh",),
         obtain="download wiki2019zh from the address and unpack it (or leave wiki_zh_2019.zip packed) into wiki_zh/: files AA/wiki_00 …",
+        version=2,
     ),
     Source(
         name="wikipedia-cn-filtered",

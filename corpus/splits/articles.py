@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.schema import MESSAGES
-from corpus.text.excerpt import first, lead, question
+from corpus.text.excerpt import lead, question
 
 
 def as_dialogues(rows: pa.Table, most: int) -> pa.Table:
@@ -26,5 +26,14 @@ def as_dialogues(rows: pa.Table, most: int) -> pa.Table:
     for n in at:
         text = texts[n] or ""
         asked = question(titles[n] or "", int(ids[n][:8], 16))
-        messages[n] = [{"role": "user", "content": asked}, {"role": "assistant", "content": lead(text, most) or first(text)}]
+        messages[n] = [{"role": "user", "content": asked}, {"role": "assistant", "content": _opening(text, most)}]
     return rows.set_column(rows.schema.get_field_index("messages"), rows.schema.field("messages"), pa.array(messages, MESSAGES))
+
+
+def _opening(text: str, most: int) -> str:
+    """The first sentences of a text, within `most` characters where the first one leaves any choice."""
+    while most < len(text):
+        if found := lead(text, most):
+            return found
+        most *= 2
+    return text

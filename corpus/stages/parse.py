@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,7 @@ def _task(context: Context, source: Source, key: str, files: list[tuple[Upstream
     bounds = Limits(limits.record_mb << 20, limits.archive_gb << 30, limits.archive_members)
     inputs = {f.name: [i.digest, *(f.fault or ()), *(asdict(p).values() if p else ())] for f, i, p in files}
     own = context.own.get(source.name)
+    script = context.recipe.clean.script if source.by_script else None
     size = sum(((p.end if p.end is not None else i.bytes) - p.start) if p else i.bytes for _, i, p in files)
     return Task(
         stage=NAME,
@@ -118,9 +119,10 @@ def _task(context: Context, source: Source, key: str, files: list[tuple[Upstream
             inputs=inputs,
             source={"name": source.name, "version": source.version, "license": source.license, "own": own},
             limits=asdict(bounds),
+            **({"script": script} if script else {}),
         ),
         run=run,
-        spec={"source": source.name, "own": own, "files": [(f.name, f.path, p, f.fault) for f, _, p in files], "limits": bounds},
+        spec={"source": source.name, "own": own, "files": [(f.name, f.path, p, f.fault) for f, _, p in files], "limits": bounds, "script": script},
         size=size,
     )
 
@@ -128,6 +130,8 @@ def _task(context: Context, source: Source, key: str, files: list[tuple[Upstream
 def run(task: Task, root: Path, report: Report) -> Partition:
     """Reads the files of one partition."""
     source = resolve(task.spec["source"], task.spec["own"])
+    if source.by_script and task.spec["script"]:
+        source = replace(source, parse=source.by_script(task.spec["script"]))
     seen = Occurrences()
     accounts: list[FileStats] = []
     stem = f"{task.key}.{task.fingerprint[:8]}.parquet"

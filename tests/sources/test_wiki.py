@@ -1,11 +1,15 @@
 """The framer that finds articles in a text file, and how the wiki of a page is told."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from corpus.sources.base import Emit, Frame
-from corpus.sources.wiki import Articles, _page
+from corpus.sources.wiki import Articles, pages
+from corpus.text.wikitext import Policy
+
+_page = pages()
 
 PARAGRAPHS = [
     "序言。",
@@ -88,6 +92,7 @@ def test_the_wiki_of_a_page(file: str, dbname: str | None, lang: str | None, exp
     ("page", "text", "skip"),
     [
         ({"ns": "0", "text": "'''a'''"}, "a", None),
+        ({"ns": "0", "text": "'''a''' may be:\n* [[b]]\n{{Disambiguation}}"}, "a may be:\n- b", "disambiguation"),
         ({"ns": None, "text": "'''a'''"}, "a", None),
         ({"ns": 10, "text": "'''a'''"}, "'''a'''", "namespace"),
         ({"ns": 10, "redirect": "B", "text": "#REDIRECT [[B]]"}, "#REDIRECT [[B]]", "redirect"),
@@ -102,3 +107,28 @@ def test_what_is_no_article_keeps_its_wikitext(page: dict[str, object], text: st
     columns = emit.columns()
     assert columns["text"].to_pylist() == [text]
     assert columns["skip"].to_pylist() == [skip]
+
+
+def test_what_a_page_is_goes_to_meta() -> None:
+    emit = Emit("dump.xml")
+    for title, text in (("A", "a"), ("List of A", "* a"), ("A (disambiguation)", "* a")):
+        _page({"title": title, "ns": 0, "text": text}, emit)
+    assert [json.loads(meta).get("page") for meta in emit.columns()["meta"].to_pylist()] == [None, "list", "disambiguation"]
+
+
+def test_the_policy_and_the_names_of_the_dump_are_used() -> None:
+    emit = Emit("dump.xml")
+    emit.header = ((6, "Pilt"), (14, "Liigid"))
+    record = {
+        "title": "A",
+        "ns": 0,
+        "dbname": "xwiki",
+        "lang": "zh",
+        "text": "[[Pilt:a]][[Liigid:b]]-{zh-cn:软件;zh-tw:軟體}-{{NoteTA|1=zh-cn:甲;zh-tw:乙}}乙",
+    }
+    pages(Policy(variant="zh-cn"))(record, emit)
+    pages(Policy(variant="zh-tw"))(record, emit)
+    assert emit.columns()["text"].to_pylist() == ["软件甲", "軟體乙"]
+    emit.header = None
+    _page(record, emit)
+    assert emit.columns()["text"].to_pylist()[-1].startswith("Pilt:a")

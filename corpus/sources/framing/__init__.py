@@ -15,7 +15,8 @@ instances           one JSON object {"type": …, "instances": […]}: value = {
 rows                CSV or TSV without a header: lists of str
 lines               text, one record per non-blank line: str
 paragraphs          text, one record per run of non-blank lines: str
-mediawiki           MediaWiki XML export: dict of title, ns, id, redirect, revision, timestamp, model, format, text, lang, dbname
+mediawiki           MediaWiki XML export: dict of title, ns, id, redirect, revision, timestamp, model, format, text, lang, dbname;
+                    the header of a frame is the namespaces of the wiki: ((key, name), …)
 wikiextractor       `<doc id= url= title=>` blocks or JSON lines: dict of id, url, title, text
 ==================  ================================================================================================
 

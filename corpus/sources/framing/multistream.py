@@ -73,9 +73,8 @@ def frame_streams(file: Counted, name: str, part: Part, limits: Limits) -> Itera
         if not pages and not reading.export.ordinal:
             yield Frame(rejects=[Rejected(0, None, None, "empty_file", "the file has no record", b"")], records=1)
     elif pages:
-        site = reading.export.site
         file.restart(part.start, part.end)
-        reading = _Reading(file, name, part.start, part.end, limits, site)
+        reading = _Reading(file, name, part.start, part.end, limits, reading.export)
         yield from reading.export.fragment()
     if not pages:
         return
@@ -86,7 +85,7 @@ def frame_streams(file: Counted, name: str, part: Part, limits: Limits) -> Itera
         start = _next_start(file, reading.streams.current + 1, part.end)
         if start is None:
             return
-        reading = _Reading(file, name, start, part.end, limits, reading.export.site)
+        reading = _Reading(file, name, start, part.end, limits, reading.export)
         yield from reading.export.fragment()
     if reading.stream.fault is not None:
         reading.stream.fault.detail += f"; what follows was not read, behind {_MOST_FAULTS:,} damaged streams"
@@ -114,12 +113,12 @@ class _Reading:
     """One go over the file, from the beginning of a stream up to a fault or the end of the part."""
 
     def __init__(
-        self, file: Counted, name: str, start: int, end: int | None, limits: Limits, site: dict[str, object] | None = None
+        self, file: Counted, name: str, start: int, end: int | None, limits: Limits, head: Export | None = None
     ) -> None:
         self.streams = _Streams(file, start, end)
         self.stream = Stream(name, Blocks(iter(self.streams)), end=end)
         self.stream.begun = self.streams.begun
-        self.export = Export(self.stream, limits, site)
+        self.export = Export(self.stream, limits, head)
 
     def last_words(self) -> Iterator[Frame]:
         """Rejects for the fault that ended this: for the page that it cuts off, and for the stream where that is another one."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 from xml.parsers import expat
+from xml.sax.saxutils import unescape
 
 from corpus.sources.base import RAW_BOUND, Frame
 from corpus.sources.framing.encoding import NotText, decode
@@ -21,6 +22,7 @@ _BORDER = re.compile(rb"</?page>")
 _DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _LANG = re.compile(rb"<mediawiki\b[^>]*\bxml:lang=[\"']([^\"']*)[\"']")
 _DBNAME = re.compile(rb"<dbname>([^<]*)</dbname>")
+_NAMESPACE = re.compile(rb"<namespace\b[^>]*\bkey=[\"'](-?\d{1,6})[\"'][^>]*(?<!/)>([^<]{1,255})</namespace>")
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _TEXT_BUFFER = 1 << 18
 
@@ -34,20 +36,25 @@ _REVISION_FIELDS = {"id": "revision", "timestamp": "timestamp", "model": "model"
 
 
 def frame_mediawiki(stream: Stream, limits: Limits) -> Iterator[Frame]:
-    """One record per `<page>`: the fields of its last revision, and of the site. UTF-8."""
+    """One record per `<page>`: the fields of its last revision, and of the site. UTF-8.
+
+    The header of the frames is the site's namespaces, as pairs of key and name. Whether their titles begin with a capital (`case`) changes
+    nothing that is read here.
+    """
     export = Export(stream, limits)
     yield from export.pages() if export.head() else export.flush()
 
 
 class Export:
-    """A dump, or a part of one. Call `head` and then `pages`, or `fragment` alone.
+    """A dump, or a part of one. Call `head` and then `pages`, or `fragment` alone: of an export that is given the one that read the head.
 
     Attributes:
         ordinal: of the next record.
         site: what each page is told of its wiki.
+        namespaces: (key, name) of the wiki's namespaces.
     """
 
-    def __init__(self, stream: Stream, limits: Limits, site: dict[str, Any] | None = None) -> None:
+    def __init__(self, stream: Stream, limits: Limits, head: Export | None = None) -> None:
         self._stream = stream
         self._limits = limits
         self._builder = Builder(limits)
@@ -58,7 +65,8 @@ class Export:
         self._origin = 0  # and in bytes of what was decompressed
         self._cut = False
         self.ordinal = 0
-        self.site: dict[str, Any] = site or {}
+        self.site: dict[str, Any] = head.site if head else {}
+        self.namespaces: tuple[tuple[int, str], ...] = head.namespaces if head else ()
 
     def _more(self) -> bool:
         waiting = len(self._data) - self._at
@@ -98,6 +106,7 @@ class Export:
             return False
         lang, dbname = _LANG.search(head), _DBNAME.search(head)
         self.site = {"lang": _text(lang), "dbname": _text(dbname)}
+        self.namespaces = tuple((int(m[1]), unescape(m[2].decode("utf-8", "replace"))) for m in _NAMESPACE.finditer(head))
         self._at += len(head)
         return distance >= 0 or lost
 
@@ -115,13 +124,15 @@ class Export:
         while self._data.startswith(_OPEN, self._at) and self._enter():
             self._page()
             if self._builder.full:
-                yield from self._builder.flush()
+                yield from self.flush()
             self._between(self._find(_OPEN, 0))
         yield from self.flush()
 
     def flush(self) -> Iterator[Frame]:
         """What has not been handed out yet."""
-        return self._builder.flush()
+        for frame in self._builder.flush():
+            frame.header = self.namespaces
+            yield frame
 
     def _enter(self) -> bool:
         """Whether a page that begins at the position, or behind it, may be of this part. Each compressed stream has its own numbers."""

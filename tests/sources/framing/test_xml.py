@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.sources.framing import open_file
 from tests.sources.framing.support import read, read_all_ways
 
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="zh">
@@ -98,3 +99,15 @@ def test_a_page_beyond_the_limit(tmp_path: Path) -> None:
     seen = read_all_ways(tmp_path / "x.xml", data, "mediawiki", record_bytes=2000)
     assert [v["id"] for v in seen.values] == [1, 3]
     assert set(seen.reasons) == {"too_large"}
+
+
+def test_the_header_names_the_namespaces(tmp_path: Path) -> None:
+    names = """<namespaces><namespace key="-2" case="first-letter">Media</namespace><namespace key="0" case="first-letter" />
+      <namespace key="6" case="first-letter">文件</namespace><namespace key="4" case="first-letter">A &amp; B</namespace></namespaces>"""
+    path = tmp_path / "x.xml"
+    path.write_text(
+        HEAD.replace('<namespaces><namespace key="0" /></namespaces>', names) + page(1) + page(2) + "</mediawiki>", encoding="utf-8"
+    )
+    frames = [frame for opened in open_file(path, "x.xml", "mediawiki") for frame in opened.frames]
+    assert {frame.header for frame in frames} == {((-2, "Media"), (6, "文件"), (4, "A & B"))}
+    assert all("namespaces" not in value for frame in frames for value in frame.values)
