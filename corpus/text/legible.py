@@ -59,7 +59,7 @@ def cost(text: str, before: str = "", after: str = "") -> int:
         price = costs[code]
         if last:
             onward = code - ord(last)
-            if _listed(onward, step, kind):
+            if _listed(onward, step, kinds[ord(last)], kind):
                 price = min(price // 2, _LISTED)
             elif kind:
                 price += _beside(kinds[ord(last)], kind)
@@ -73,11 +73,11 @@ def cost(text: str, before: str = "", after: str = "") -> int:
     return total
 
 
-def _listed(onward: int, step: int, kind: int) -> bool:
+def _listed(onward: int, step: int, left: int, kind: int) -> bool:
     """Whether a character goes on with a line of one sign or a list in order (`ÀÁÂ`), or is one letter with its capital."""
     if onward == 0 and not kind:
         return True
-    return (onward == step and -2 <= step <= 2 and kind != _HAN) or (abs(onward) == 32 and _LATIN <= kind <= _CAPITALS)
+    return (onward == step and -2 <= step <= 2 and kind != _HAN) or (abs(onward) == 32 and {left, kind} == {_LATIN, _CAPITALS})
 
 
 def _beside(left: int, right: int) -> int:
