@@ -31,9 +31,7 @@ def as_dialogues(rows: pa.Table, most: int) -> pa.Table:
 
 
 def _opening(text: str, most: int) -> str:
-    """The first sentences of a text, within `most` characters where the first one leaves any choice."""
-    while most < len(text):
-        if found := lead(text, most):
-            return found
+    """The first sentences of a text, within `most` characters where the first one leaves any choice; all of a text without a sentence."""
+    while not (found := lead(text, most)) and most < len(text):
         most *= 2
-    return text
+    return found or text

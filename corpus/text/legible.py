@@ -31,7 +31,8 @@ _ASCII, _LATIN, _CAPITALS, _HAN, _GREEK, _CYRILLIC, _HANGUL, _SEMITIC, _INDIC, _
 
 _BLOCKS = (
     (0x20, 0x7F, 5, 0), (0x41, 0x5B, 5, _CAPITALS), (0x61, 0x7B, 5, _ASCII), (0x80, 0xA0, 16, 0), (0xA1, 0xC0, 11, 0),
-    (0x250, 0x2C6, 14, 0), (0x2C6, 0x370, 17, 0), (0x391, 0x3CA, 9, _GREEK), (0x400, 0x460, 8, _CYRILLIC), (0x5D0, 0x700, 10, _SEMITIC),
+    (0x250, 0x2C6, 14, 0), (0x2C6, 0x370, 17, 0), (0x391, 0x3CA, 9, _GREEK), (0x400, 0x460, 8, _CYRILLIC),
+    (0x5D0, 0x5EB, 10, _SEMITIC), (0x60C, 0x64B, 10, _SEMITIC),
     (0x900, 0xE80, 12, _INDIC), (0x1EA0, 0x1EFA, 11, _LATIN), (0x2070, 0x20A0, 12, 0), (0x2100, 0x2190, 12, 0), (0x2200, 0x2500, 11, 0),
     (0x2500, 0x2580, 14, 0), (0x2580, 0x27C0, 11, 0), (0x27C0, 0x2C00, 18, 0), (0x2E80, 0x2FE0, 22, _HAN), (0x3041, 0x3100, 10, _HAN),
     (0x3400, 0x4DC0, 24, _HAN), (0x4E00, 0xA000, 21, _HAN), (0xAC00, 0xD7A4, 16, _HANGUL), (0xF900, 0xFB00, 24, _HAN),
@@ -58,7 +59,7 @@ def cost(text: str, before: str = "", after: str = "") -> int:
         price = costs[code]
         if last:
             onward = code - ord(last)
-            if _listed(onward, step, kind):
+            if _listed(onward, step, kinds[ord(last)], kind):
                 price = min(price // 2, _LISTED)
             elif kind:
                 price += _beside(kinds[ord(last)], kind)
@@ -72,11 +73,11 @@ def cost(text: str, before: str = "", after: str = "") -> int:
     return total
 
 
-def _listed(onward: int, step: int, kind: int) -> bool:
-    """Whether a character goes on with a line of one sign or a list in order (`ÀÁÂ`), or is the small letter of the capital before it."""
+def _listed(onward: int, step: int, left: int, kind: int) -> bool:
+    """Whether a character goes on with a line of one sign or a list in order (`ÀÁÂ`), or is one letter with its capital."""
     if onward == 0 and not kind:
         return True
-    return (onward == step and -2 <= step <= 2 and kind != _HAN) or (onward == 32 and kind == _LATIN)
+    return (onward == step and -2 <= step <= 2 and kind != _HAN) or (abs(onward) == 32 and {left, kind} == {_LATIN, _CAPITALS})
 
 
 def _beside(left: int, right: int) -> int:

@@ -56,10 +56,10 @@ _LOST_80 = b"\x80"
 _SEQUENCE = re.compile(f"{_TWO}|{_THREE}|{_FOUR}|[\\x40-\\x7e]".encode("latin-1"))
 _BEYOND = re.compile("[\u0800-\ufffc\U00010000-\U0010ffff]")
 """Without a sequence of three or four bytes, what looks like UTF-8 in GBK may as well be a word of common characters (`茅` is `é`)."""
-_ALONE = re.compile(r"(?:[ -~\n\t]++|(?<=[a-z0-9])[\x80-\xff](?![\x80-\xff])|[\x80-\xff](?=[a-z0-9]))++")
+_ALONE = re.compile(r"(?:[ -~\n\t]++|(?<=[a-z0-9])[\xa0-\xff](?![^ -~\n]))++")
 _LETTERS = re.compile("[A-Za-z]")
 _ENGLISH = 20
-"""But not one that is alone among so many Latin letters, and touches a small one or a digit: `caf茅`, `25掳C`."""
+"""But not one that is alone among so many Latin letters, and follows a small one or a digit: `caf茅`, `25掳C`."""
 _WIDE_RUN = re.compile(r"[^\x00-\x7f\ud800-\udfff]+")
 
 Segments = Iterator[tuple[int, int, str]]
@@ -298,16 +298,6 @@ def suspects(texts: pl.Series) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _beside_ascii(data: np.ndarray, before: int, after: int, start: int, end: int) -> bool:
-    """Whether of the bytes on both sides one is a small letter or a digit, and the other, if there is one, ASCII as well."""
-    left = data[before] if before >= start else 0x20
-    right = data[after] if after < end else 0x20
-    if left >= 0x80 or right >= 0x80:
-        return False
-    return 0x61 <= left <= 0x7A or 0x61 <= right <= 0x7A or 0x30 <= left <= 0x39 or 0x30 <= right <= 0x39
-
-
-@njit(cache=True, nogil=True)
 def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     out = np.zeros(len(offsets) - 1, dtype=np.bool_)
     for i in range(len(out)):
@@ -326,7 +316,7 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
                 at += 1
                 wanted = weight = 0
                 continue
-            before = at - 1
+            left = data[at - 1] if at > offsets[i] else 0
             if byte < 0xE0:
                 code = (byte & 0x1F) << 6 | (np.int64(data[at + 1]) & 0x3F)
                 at += 2
@@ -340,7 +330,7 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
                 continue
             both: int = kinds[code]
             first, second = both & 7, both >> 4
-            if first == _SIGN and second == _CONTINUES and _beside_ascii(data, before, at, offsets[i], end):
+            if first == _SIGN and second == _CONTINUES and (0x61 <= left <= 0x7A or 0x30 <= left <= 0x39):
                 lone = True
             else:
                 foreign = True
