@@ -34,6 +34,10 @@ $(VENV)/dev.stamp: $(VENV)/corpus.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@
+
 corpus: $(VENV)/corpus.stamp ## Build the warehouse: the embedded sample, or the files under DATA
 	@$(BIN)/corpus build --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' --workers '$(WORKERS)' $(if $(DATA),--data '$(DATA)')
 
@@ -58,7 +62,7 @@ format: $(VENV)/dev.stamp ## Put the code into shape
 	@$(BIN)/ruff check --fix --exit-zero --quiet .
 	@$(BIN)/ruff format --quiet .
 
-bench: $(VENV)/dev.stamp ## Measure speed and memory beside the peers
+bench: $(VENV)/bench.stamp ## Measure speed and memory beside the peers
 	@$(BIN)/python -m benchmarks
 
 clean: ## Remove the environment, the caches and what was built in warehouse/

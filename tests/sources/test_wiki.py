@@ -7,7 +7,6 @@ import pytest
 
 from corpus.sources.base import Emit, Frame
 from corpus.sources.wiki import Articles, pages
-from corpus.text.wikitext import Policy
 
 _page = pages()
 
@@ -126,8 +125,8 @@ def test_the_policy_and_the_names_of_the_dump_are_used() -> None:
         "lang": "zh",
         "text": "[[Pilt:a]][[Liigid:b]]-{zh-cn:软件;zh-tw:軟體}-{{NoteTA|1=zh-cn:甲;zh-tw:乙}}乙",
     }
-    pages(Policy(variant="zh-cn"))(record, emit)
-    pages(Policy(variant="zh-tw"))(record, emit)
+    pages("simplified")(record, emit)
+    pages("traditional")(record, emit)
     assert emit.columns()["text"].to_pylist() == ["软件甲", "軟體乙"]
     emit.header = None
     _page(record, emit)
