@@ -4,8 +4,10 @@ Ours is the clean stage as `corpus build` runs it, in one process with one threa
 all rules of recipe `everything`, measures every row, computes its keys, and commits two parquet files a partition (zstd 3, sha256, fsync).
 
 The baseline is labelled as what it is: the cleaning that ChatLM-mini-Chinese does to the same kind of rows, written anew here from its
-description and as a careful Python programmer would write it, one row at a time. It turns spaces into commas, collapses runs of punctuation,
-converts traditional characters, drops short texts and texts with certain words, and cuts what is left at 512 characters. It damages text (that
+description and as a careful Python programmer would write it, one row at a time. It turns spaces into commas, collapses runs of
+punctuation,
+converts traditional characters, drops short texts and texts with certain words, and cuts what is left at 512 characters. It damages text
+(that
 is why it is here and not in the package), measures nothing and writes one parquet file. Its input is read from the same parquet files.
 
 Both are timed inside their process, around the work, in CPU seconds of that process; each run is a process of its own, alternately.
@@ -57,9 +59,8 @@ def show(found: dict[str, Any]) -> str:
             {"ours": "clean stage", "rows": "ChatLM's rules, row by row"}[side], f"{runs[0]['rows']:,}", f"{runs[0]['bytes'] / 1e6:.1f}",
             spread([r["cpu"] for r in runs]), f"{runs[0]['bytes'] / cpu / 1e6:.1f}", f"{runs[0]['rows'] / cpu:,.0f}",
         ))  # fmt: skip
-    return table(HEAD, rows) + (
-        f"\n\nRatio of rows per second: {spread(found['ratios'])}. Targets: {TARGET_MB} MB/s of UTF-8 a core, and {TARGET_RATIO} times the rows."
-    )
+    targets = f"Targets: {TARGET_MB} MB/s of UTF-8 a core, and {TARGET_RATIO} times the rows."
+    return table(HEAD, rows) + f"\n\nRatio of rows per second: {spread(found['ratios'])}. {targets}"
 
 
 def _partitions(folder: Path, root: Path) -> Iterator[Any]:

@@ -129,7 +129,12 @@ CLEAN = Table(
         *_CONTENT,
         Column("row_key", pa.binary(16), "blake2b-128 of the folded whole row: equal keys are exact duplicates", False),
         Column("prompt_key", pa.binary(16), "blake2b-128 of the folded prompt: equal keys must not fall into different splits", False),
-        Column("asks", pa.bool_(), "whether messages, without a final answer, end where the assistant is to speak; for a document, whether its title can be asked about", False),
+        Column(
+            "asks",
+            pa.bool_(),
+            "whether the assistant is to speak after messages (a final answer aside); for a document, whether it has a title",
+            False,
+        ),
         Column("changed_by", pa.list_(pa.string()), "cleaning rules that changed the row, in their order", False),
     ),
 )

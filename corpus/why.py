@@ -75,7 +75,9 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
         try:
             life = Life(_find(db, row_id), template=str(build.settings["template"]))
             full = life.row["row_id"]
-            life.measures = _one(db, "SELECT * EXCLUDE (row_id, source, kind, excluded, problem) FROM measures WHERE row_id = ?", full) or {}
+            life.measures = (
+                _one(db, "SELECT * EXCLUDE (row_id, source, kind, excluded, problem) FROM measures WHERE row_id = ?", full) or {}
+            )
             life.dropped = _one(db, "SELECT * FROM dropped WHERE row_id = ?", full)
             if life.dropped and life.dropped["kept_row_id"]:
                 life.kept_instead = _one(
@@ -162,8 +164,7 @@ def _changes(build: Build, row: dict[str, Any]) -> Iterator[tuple[str, str, str,
     if made is None:
         return
     told = made.parts["clean"]
-    traits = {k: tuple(map(tuple, v)) if k == "speakers" else tuple(v) if isinstance(v, list) else v for k, v in made.parts["traits"].items()}
-    settings = TextSettings(Traits(**traits), told["script"], tuple(told["mask"]))
+    settings = TextSettings(Traits.of(made.parts["traits"]), told["script"], tuple(told["mask"]))
     table = pa.Table.from_pylist([{c.name: row[c.name] for c in ROWS.columns}], schema=ROWS.schema)
     for rule in told["rules"]:
         content, masks = rewrite(table, (rule,), settings)

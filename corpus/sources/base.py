@@ -174,7 +174,7 @@ class Source:
     obtain: str = ""
     version: int = 1
     by_script: Callable[[str], Parse] | None = None
-    traits: Traits = Traits()
+    traits: Traits = field(default_factory=Traits)
 
     def match(self, path: str) -> Files | None:
         """The most specific pattern of this source that matches a relative path, or None."""

@@ -167,7 +167,8 @@ class _Pattern:
 def scan(data: Path, registry: Mapping[str, Source]) -> Scan:
     """Walks a data folder.
 
-    Hidden files and folders are passed over, and so are notes beside the data (see `is_data`) and warehouses. A link is followed unless it leads
+    Hidden files and folders are passed over, and so are notes beside the data (see `is_data`) and warehouses. A link is followed unless
+    it leads
     out of the folder.
 
     Args:
@@ -250,7 +251,7 @@ def _walk(data: Path) -> Iterator[_Entry]:
                 raise DataError(f"data folder {data}: {e.strerror}; it must be readable") from e
             yield _Entry(prefix.rstrip("/"), folder=True, reason="unreadable", problem=f"the folder cannot be read: {e.strerror}")
             continue
-        if prefix and _WAREHOUSE <= {e.name for e in entries}:
+        if prefix and {e.name for e in entries} >= _WAREHOUSE:
             continue
         below: list[tuple[str, str]] = []
         for entry in entries:

@@ -1,4 +1,5 @@
-"""Articles as questions and answers, for models that learn text to text: asked about its title, an article answers with its first sentences.
+"""Articles as questions and answers, for models that learn text to text: asked about its title, an article answers with its first
+sentences.
 
 An answer ends where a sentence ends. When the first sentence alone is longer than the budget, it is the answer all the same: a row is
 never cut, and a row that was allocated is never lost.

@@ -95,14 +95,24 @@ _NO_ROWS = (
 
 def _parameters(db: Any, recipe: Recipe, sources: tuple[str, ...]) -> None:
     db.execute(
-        "CREATE TABLE splits(split VARCHAR, weight DOUBLE, rows BIGINT, eval DOUBLE, shared BOOLEAN, upstream VARCHAR[], asks BOOLEAN, spoken BOOLEAN)"
+        "CREATE TABLE splits(split VARCHAR, weight DOUBLE, rows BIGINT, eval DOUBLE, shared BOOLEAN, upstream VARCHAR[], asks BOOLEAN, "
+        "spoken BOOLEAN)"
     )
     db.execute("CREATE TABLE takes(split VARCHAR, kind VARCHAR, source VARCHAR)")
     db.execute("CREATE TABLE per_source(split VARCHAR, source VARCHAR, rows BIGINT)")
     for name, spec in recipe.splits.items():
         db.execute(
             "INSERT INTO splits VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [name, spec.weight, spec.rows, spec.eval, spec.shared, list(spec.upstream), name in _ASKING, SPLIT_FORMS[name] is not Form.TEXT],
+            [
+                name,
+                spec.weight,
+                spec.rows,
+                spec.eval,
+                spec.shared,
+                list(spec.upstream),
+                name in _ASKING,
+                SPLIT_FORMS[name] is not Form.TEXT,
+            ],
         )
         kinds = spec.kinds or (FORM_KINDS[SPLIT_FORMS[name]] if name != "test" else ("dialogue", "prompt"))
         for source in spec.sources or sources:

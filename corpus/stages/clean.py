@@ -49,7 +49,8 @@ def plan(context: Context, inputs: list[tuple[Partition, FileEntry, str]]) -> li
                 key=partition.key,
                 parts=parts(
                     NAME, VERSION, writes=(CLEAN, MEASURED), inputs={partition.key: digest}, libs=_LIBRARIES,
-                    unicode=unicodedata.unidata_version, clean=told, traits=json.loads(json.dumps(asdict(traits))),  # as the manifest will have it
+                    unicode=unicodedata.unidata_version, clean=told,
+                    traits=json.loads(json.dumps(asdict(traits))),  # as the manifest will have it
                 ),
                 run=run,
                 inputs=(partition,),
@@ -120,7 +121,11 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
         "changed_by": _changed_by(masks, n),
     }
     rows = pa.table([columns[c.name] for c in CLEAN.columns], schema=CLEAN.schema)
-    columns |= {"excluded": _whole(table["skip"]), "problem": _problems(table["kind"], content), **measure(Rows(spoken.texts, spoken.named(), spoken.rows, n, spoken.learned()), text_settings)}
+    columns |= {
+        "excluded": _whole(table["skip"]),
+        "problem": _problems(table["kind"], content),
+        **measure(Rows(spoken.texts, spoken.named(), spoken.rows, n, spoken.learned()), text_settings),
+    }
     measures = pa.table([columns[c.name] for c in MEASURED.columns], schema=MEASURED.schema)
     return Cleaned(rows, measures, {name: int(mask.sum()) for name, mask in masks.items()})
 
@@ -178,7 +183,10 @@ def _problems(kinds: pa.ChunkedArray, content: Mapping[str, pa.Array]) -> pa.Arr
 
     found = [problems(talk_of(content[name], each)) for name, each in _kinds(kinds).items()]
     own = pl.Series(_whole(kinds), dtype=pl.String)
-    document, missing = own == "document", (own == "preference") & (pl.Series(content["chosen"].is_null()) | pl.Series(content["rejected"].is_null()))
+    document, missing = (
+        own == "document",
+        (own == "preference") & (pl.Series(content["chosen"].is_null()) | pl.Series(content["rejected"].is_null())),
+    )
     blank = (pl.Series(content["text"], dtype=pl.String).str.strip_chars(WHITE) == "").fill_null(True)
     # A document has no conversation, and only a document has a text.
     whole = pl.select(pl.when((document & blank) | missing).then(pl.lit("empty")).when(~document).then(pl.coalesce(*found))).to_series()
@@ -238,7 +246,7 @@ def _titled(content: Mapping[str, pa.Array]) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class _Spoken:
-    """All texts of some rows, row after row: the row, place (messages, chosen, rejected, title, text) and role (0 to 2, 3 for none) of each."""
+    """All texts of some rows, row after row: row, place (messages, chosen, rejected, title, text) and role (0 to 2, 3 for none)."""
 
     texts: pl.Series
     rows: np.ndarray
@@ -250,11 +258,14 @@ class _Spoken:
     def of(cls, content: Mapping[str, pa.Array], flat: Mapping[str, _Flat]) -> _Spoken:
         n = len(content["text"])
         texts, rows, places, roles = [], [], [], []
-        for place, (name, turns) in enumerate(flat.items()):
+        for place, turns in enumerate(flat.values()):
             texts.append(turns.contents)
             rows.append(turns.rows)
             places.append(np.full(len(turns.rows), place, dtype=np.uint8))
-            roles.append(sum(number * (turns.roles == role).to_numpy() for number, role in enumerate(ROLES)).astype(np.uint8))
+            codes = np.full(len(turns.rows), len(ROLES), dtype=np.uint8)
+            for number, role in enumerate(ROLES):
+                codes[(turns.roles == role).to_numpy()] = number
+            roles.append(codes)
         for place, name in enumerate(_TEXTS, start=len(flat)):
             column = content[name]
             at = pc.indices_nonzero(pc.is_valid(column)).to_numpy().astype(np.int64)
@@ -262,12 +273,12 @@ class _Spoken:
             rows.append(at)
             places.append(np.full(len(at), place, dtype=np.uint8))
             roles.append(np.full(len(at), len(ROLES), dtype=np.uint8))
-        row, place = np.concatenate(rows), np.concatenate(places)
-        order = np.lexsort((place, row))  # stable: turns stay in their order
+        row, where = np.concatenate(rows), np.concatenate(places)
+        order = np.lexsort((where, row))  # stable: turns stay in their order
         whole = pl.concat(texts)
         if not np.array_equal(order, np.arange(len(order))):
             whole = whole.gather(order)
-        return cls(whole, row[order], place[order], np.concatenate(roles)[order], n)
+        return cls(whole, row[order], where[order], np.concatenate(roles)[order], n)
 
     def named(self) -> pl.Series:
         """What every text is: the role of a turn, chosen, rejected, title or text."""
@@ -293,7 +304,7 @@ def _keys(kinds: pa.Array, spoken: _Spoken) -> dict[str, pa.Array]:
     asked[_last_turns(spoken)] = False
     prompts = starts[:-1].copy()
     np.maximum.at(prompts, spoken.rows[asked], ends[asked])
-    view = memoryview(data)
+    view = memoryview(data.tobytes())
     letters = [kind[:3].encode() for kind in kinds.to_pylist()]
     row_keys = [
         blake2b(view[a:b], digest_size=16, person=kind).digest()

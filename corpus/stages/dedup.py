@@ -1,6 +1,7 @@
 """dedup: which clean rows say the same, and which of them is kept.
 
-Looks at the narrow columns of all clean partitions, without the rows that were filtered out, at once (in DuckDB, spilling to disk) and writes the ledger of what was
+Looks at the narrow columns of all clean partitions, without the rows that were filtered out, at once (in DuckDB, spilling to disk) and
+writes the ledger of what was
 dropped, the clusters and the compared pairs. Exact duplicates only: rows whose folded texts are equal, across all sources of the
 recipe.
 """

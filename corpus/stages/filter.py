@@ -112,11 +112,16 @@ def decide(table: pa.Table, limits: Sequence[Limit]) -> pa.Table:
                 details[out] = [f"{name} is {v:g}, {'at least' if side == 'min' else 'at most'} {bound:g}" for v in numbers[out]]
 
     keep = pa.array(reasons != None)  # noqa: E711
+    nothing = {"kept_row_id": pa.nulls(n, pa.string()), "jaccard": pa.nulls(n, pa.float64())}
+    told = {"reason": reasons, "detail": details, "rule": rules}
     columns = {
-        "row_id": table["row_id"], "source": table["source"], "stage": pa.repeat(NAME, n), "reason": pa.array(reasons, pa.string()),
-        "detail": pa.array(details, pa.string()), "rule": pa.array(rules, pa.string()), "value": pa.array(values, pa.float64(), from_pandas=True),
-        "bound": pa.array(bounds, pa.float64(), from_pandas=True), "kept_row_id": pa.nulls(n, pa.string()), "jaccard": pa.nulls(n, pa.float64()),
-    }  # fmt: skip
+        "row_id": table["row_id"],
+        "source": table["source"],
+        "stage": pa.repeat(NAME, n),
+        **{name: pa.array(column, pa.string()) for name, column in told.items()},
+        **{name: pa.array(column, pa.float64(), from_pandas=True) for name, column in (("value", values), ("bound", bounds))},
+        **nothing,
+    }
     return pa.table([columns[c.name] for c in DROPPED.columns], names=DROPPED.schema.names).filter(keep).cast(DROPPED.schema)
 
 

@@ -119,10 +119,16 @@ def _task(context: Context, source: Source, key: str, files: list[tuple[Upstream
             inputs=inputs,
             source={"name": source.name, "version": source.version, "license": source.license, "own": own},
             limits=asdict(bounds),
-            **({"script": script} if script else {}),
+            script=script,
         ),
         run=run,
-        spec={"source": source.name, "own": own, "files": [(f.name, f.path, p, f.fault) for f, _, p in files], "limits": bounds, "script": script},
+        spec={
+            "source": source.name,
+            "own": own,
+            "files": [(f.name, f.path, p, f.fault) for f, _, p in files],
+            "limits": bounds,
+            "script": script,
+        },
         size=size,
     )
 

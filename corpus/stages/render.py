@@ -110,7 +110,7 @@ def run(task: Task, root: Path, report: Report) -> Partition:
 
 
 def shape(rows: pa.Table, form: Form, template: Template, answer: int | None = None) -> pa.Table:
-    """Rows of schema CLEAN in the form of a split. `answer`: characters that a document may answer with, where the split takes documents."""
+    """Rows of schema CLEAN in the form of a split. `answer`: characters that a document may answer with, in splits that take them."""
     table = FORM_TABLES[form]
     if answer is not None and form is not Form.TEXT:
         rows = as_dialogues(rows, answer)

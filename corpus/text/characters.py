@@ -62,6 +62,11 @@ _HAN = (
     (0xF900, 0xFB00), (0x20000, 0x323B0),
 )  # fmt: skip
 
+_EAST_ASIAN = (
+    (0x3041, 0x3100, KANA), (0x31F0, 0x3200, KANA), (0xFF66, 0xFF9E, KANA), (0x1100, 0x1200, HANGUL), (0x3131, 0x318F, HANGUL),
+    (0xAC00, 0xD7A4, HANGUL),
+)  # fmt: skip
+
 
 @cache
 def table() -> np.ndarray:
@@ -77,15 +82,15 @@ def table() -> np.ndarray:
             bits[code] |= BLANK | ODD_BLANK
         else:
             bits[code] |= kinds.get(name[0], 0)
-        if code >= 0xC0 and not unicodedata.is_normalized("NFC", chr(code)):
-            bits[code] |= UNNORMAL
-        elif name[0] == "M" and (unicodedata.combining(chr(code)) or name == "Mc"):
+        if (code >= 0xC0 and not unicodedata.is_normalized("NFC", chr(code))) or (
+            name[0] == "M" and (unicodedata.combining(chr(code)) or name == "Mc")
+        ):
             bits[code] |= UNNORMAL
     bits[0x1161:0x1176] |= UNNORMAL  # vowels and finals of Hangul combine with what stands before
     bits[0x11A8:0x11C3] |= UNNORMAL
     for start, end in _HAN:
         bits[start:end] = (bits[start:end] & ~np.uint32(LETTER | SYMBOL)) | HAN
-    for start, end, bit in ((0x3041, 0x3100, KANA), (0x31F0, 0x3200, KANA), (0xFF66, 0xFF9E, KANA), (0x1100, 0x1200, HANGUL), (0x3131, 0x318F, HANGUL), (0xAC00, 0xD7A4, HANGUL)):  # fmt: skip
+    for start, end, bit in _EAST_ASIAN:
         letters = (bits[start:end] & LETTER) != 0
         bits[start:end][letters] = (bits[start:end][letters] & ~np.uint32(LETTER)) | bit
     latin = np.zeros(_TABLED, dtype=bool)

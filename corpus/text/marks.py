@@ -60,7 +60,7 @@ def _marks(offsets: np.ndarray, data: np.ndarray, table: np.ndarray) -> np.ndarr
             continue
         found = np.uint32(0)
         before = np.uint32(c.LINE_FEED)  # bits of the character before
-        last = 0  # and that character
+        last = np.int64(0)  # and that character
         inside = False  # whether the line has had something other than blanks
         same = 0
         first = True

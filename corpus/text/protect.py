@@ -92,9 +92,7 @@ def pieces(text: str, *, markup: bool = True) -> list[tuple[bool, str]]:
     return out
 
 
-def outside(
-    texts: pl.Series, change: Callable[[pl.Series], pl.Series], *, markup: bool = True, tables: bool = True
-) -> pl.Series:
+def outside(texts: pl.Series, change: Callable[[pl.Series], pl.Series], *, markup: bool = True, tables: bool = True) -> pl.Series:
     """Changes texts outside their protected pieces.
 
     Args:

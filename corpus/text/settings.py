@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Script = Literal["keep", "simplified", "traditional"]
 ALL_RULES = (
@@ -38,6 +39,13 @@ class Traits:
     placeholders: tuple[str, ...] = ()
     page_marks: bool = False
     cap: int | None = None
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Traits:
+        """Traits that were written as JSON, where tuples are lists."""
+        lists = {name: tuple(told[name]) for name in ("placeholders",) if name in told}
+        pairs = {"speakers": tuple((str(a), str(b)) for a, b in told.get("speakers", ()))}
+        return cls(**{**told, **lists, **pairs})
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,9 @@ def test_a_limit_of_one_source_is_no_limit_of_another() -> None:
 
 
 def test_a_row_without_a_value_stays() -> None:
-    assert ledger(measured({"language": None, "script": None}), "[{measure: language, among: [zh]}, {measure: script, among: [hans]}]") == {}
+    assert (
+        ledger(measured({"language": None, "script": None}), "[{measure: language, among: [zh]}, {measure: script, among: [hans]}]") == {}
+    )
 
 
 @pytest.mark.parametrize("text", ["[]", "[{measure: chars, min: 1}]"])

@@ -112,9 +112,7 @@ def _next_start(file: Counted, at: int, end: int | None) -> int | None:
 class _Reading:
     """One go over the file, from the beginning of a stream up to a fault or the end of the part."""
 
-    def __init__(
-        self, file: Counted, name: str, start: int, end: int | None, limits: Limits, head: Export | None = None
-    ) -> None:
+    def __init__(self, file: Counted, name: str, start: int, end: int | None, limits: Limits, head: Export | None = None) -> None:
         self.streams = _Streams(file, start, end)
         self.stream = Stream(name, Blocks(iter(self.streams)), end=end)
         self.stream.begun = self.streams.begun
