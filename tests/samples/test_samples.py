@@ -141,10 +141,39 @@ def test_evaluation_questions_occur_in_training_files() -> None:
         ("instructionwild/user_2.jsonl", b"\r\n"),
         ("sharegpt_52k/sg_90k_part1.json", b"Copy code"),
         ("sharegpt_52k/sg_90k_part1.json", b"1 / 2"),
+        ("alpaca/alpaca_data.json", "Warm\u00a0crumb".encode()),
+        ("alpaca/alpaca_data.json", "\u200b the starch\ufeff".encode()),
+        ("alpaca/alpaca_data.json", b"!!!!!!!!!!"),
+        ("alpaca/alpaca_data.json", "２０２３／１１／０５".encode()),
+        ("alpaca/alpaca_data.json", b"@lantern-bakery.co.uk"),
+        ("alpaca/alpaca_data.json", b"I cannot help"),
+        ("alpaca_zh_carbonz0/zh-data-part-00.json", b"std::cout &lt;&lt; i"),
+        ("alpaca_zh_carbonz0/zh-data-part-00.json", "&lt;无输入&gt;".encode()),
+        ("alpaca_zh_hikariming/建议类问题.json", "：/n一、".encode()),
+        ("belle/train_2M_CN.json", "！！！！！！！！！！".encode()),
+        ("belle/train_2M_CN.json", "２０２３年".encode()),
+        ("belle/train_2M_CN.json", b"13800138000"),
+        ("belle/train_2M_CN.json", "\u2003和弦".encode()),
+        ("belle/train_2M_CN.json", "請介紹一種臺灣小吃".encode()),
+        ("firefly/firefly-train-1.1M.jsonl", "闆ㄥ悗".encode()),
+        ("firefly/firefly-train-1.1M.jsonl", "I don‚Äôt".encode()),
+        ("firefly/firefly-train-1.1M.jsonl", "美味しい".encode()),
+        ("hh_rlhf/helpful-online/train.jsonl.gz", rb"Assistant: Human:"),
+        ("huatuo_llama_med/liver_cancer.json", r"\n用户:".encode()),
+        ("self_instruct_zh/answers/answer_3.csv", ",无,".encode()),
+        ("sharegpt_vicuna_unfiltered/ShareGPT_V3_unfiltered_cleaned_split.json", b"Regenerate response"),
+        ("wikipedia_xml/enwiki-20240101-pages-articles1.xml", b"{{disambiguation}}"),
+        ("wikipedia_xml/enwiki-20240101-pages-articles1.xml", b"List of knots"),
+        ("wikipedia_xml/zhwiki-20240101-pages-articles-multistream.xml.bz2", "茶叶列表".encode()),
     ],
 )
 def test_planted_dirt_is_there(name: str, needle: bytes) -> None:
     assert needle in content(name)
+
+
+def test_an_answer_is_cut_at_320_characters() -> None:
+    answers = pq.read_table(SAMPLES / "chatlm_mini/my_train_dataset_3k.parquet")["response"].to_pylist()
+    assert [len(a) for a in answers].count(320) == 1
 
 
 def test_a_record_is_cut_off_at_the_end_of_a_file() -> None:
@@ -172,7 +201,7 @@ def test_the_dump_has_several_streams_and_the_small_one_is_utf16() -> None:
     data = (SAMPLES / "wikipedia_xml/zhwiki-20240101-pages-articles-multistream.xml.bz2").read_bytes()
     assert data.count(b"BZh91AY&SY") > 2
     text = content("wikipedia_xml/zhwiki-20240101-pages-articles-multistream.xml.bz2").decode("utf-8")
-    markup = "{{NoteTA -{zh-hans: -{A| [[文件: [[分类: [[Category: #重定向 &lt;ref &lt;math&gt; {{formatnum: {{lang|"
+    markup = "{{NoteTA -{zh-hans: -{A| [[文件: [[分类: [[Category: #重定向 &lt;ref &lt;math&gt; {{formatnum: {{lang| {{noteTA -{H| {{convert {{lang-en -{zh-cn:"
     for construct in markup.split():
         assert construct in text, construct
     assert content("wikipedia_xml/minidumps/zh/wiki.xml.bz2").startswith(b"\xff\xfe")
