@@ -17,23 +17,29 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import duckdb
+import polars as pl
 import pytest
 
 from corpus.cli import cli, main
 from corpus.console import OUT
-from corpus.recipe import Clean, Decontaminate, Dedup, Recipe, RejectLimits, SourceChoice, SplitSpec
+from corpus.recipe import Clean, Decontaminate, Dedup, Limit, Recipe, RejectLimits, SourceChoice, SourceTraits, SplitSpec
 from corpus.schema import DROP_REASONS, REJECT_REASONS
 from corpus.sources import registry
 from corpus.stages import parse as parse_stage
-from corpus.text.rules import RULE_NAMES
+from corpus.text.columns import MEASURES
+from corpus.text.registry import TEXT_RULES, TURN_RULES
+from corpus.text.rules import clean
+from corpus.text.settings import ALL_RULES
 from corpus.warehouse.audit import run as audits
 from corpus.warehouse.query import questions
+from tests.examples import EXAMPLES, KEPT, WHEN, WHY, Example
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "README_zh.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")))
@@ -202,6 +208,56 @@ def drop_reasons(clone: Clone) -> str:
     return _table(("reason", "meaning"), [(f"`{r}`", m) for r, m in DROP_REASONS.items()])
 
 
+def _code_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table of cells that are Markdown already."""
+    body = [tuple(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ("---",) * len(head), *body])
+
+
+def _seen(text: str) -> str:
+    """A text as code of one line, in which everything can be seen that would not be."""
+    text = re.sub(r"  +|\A | \Z| (?=\n)", lambda m: "␣" * len(m[0]), text).replace("\n", "⏎")
+    hidden = {char for char in text if unicodedata.category(char) in ("Cc", "Cf", "Cn", "Mn", "Zs", "Zl", "Zp") and char != " "}
+    text = "".join(f"⟨U+{ord(char):04X}⟩" if char in hidden else char for char in text)
+    fence = "``" if "`" in text else "`"
+    blank = " " if "`" in (text[:1], text[-1:]) else ""
+    return f"{fence}{blank}{text}{blank}{fence}"
+
+
+def _shown(example: str | tuple[tuple[str, str], ...]) -> str:
+    return _seen(example) if isinstance(example, str) else "<br>".join(f"{role}: {_seen(content)}" for role, content in example)
+
+
+def rules(clone: Clone) -> str:
+    """What every rule does, when and why."""
+    about = {rule.name: rule.about for rule in (*TEXT_RULES, *TURN_RULES)}
+    return _code_table(("rule", "what", "when", "why"), [(f"`{r}`", about[r], WHEN[r], WHY[r]) for r in ALL_RULES])
+
+
+def _example(example: Example) -> tuple[str, str, str]:
+    return f"`{example.rule}`", _shown(example.before), _shown(example.after())
+
+
+def text_examples(clone: Clone) -> str:
+    """What the text rules make of the examples."""
+    return _code_table(("rule", "before", "after"), [_example(e) for e in EXAMPLES if isinstance(e.before, str)])
+
+
+def turn_examples(clone: Clone) -> str:
+    """What the turn rules make of the examples."""
+    return _code_table(("rule", "before", "after"), [_example(e) for e in EXAMPLES if not isinstance(e.before, str)])
+
+
+def kept(clone: Clone) -> str:
+    """What no rule changes."""
+    return _code_table(("what", "example"), [(what, _seen(text)) for what, text, _ in KEPT])
+
+
+def measure_list(clone: Clone) -> str:
+    """What is measured of every row."""
+    return _code_table(("measure", "type", "meaning"), [(f"`{name}`", str(kind), about) for name, kind, about in MEASURES])
+
+
 GENERATORS: dict[str, Callable[[Clone], str]] = {
     "sources": sources,
     "views": views,
@@ -209,7 +265,14 @@ GENERATORS: dict[str, Callable[[Clone], str]] = {
     "audits": audit_list,
     "reject_reasons": reject_reasons,
     "drop_reasons": drop_reasons,
+    "rules": rules,
+    "text_examples": text_examples,
+    "turn_examples": turn_examples,
+    "kept": kept,
+    "measures": measure_list,
 }
+BY_HAND = ("changes", "figures")
+"""Lists that are measured on data that is not in the repository."""
 
 
 def renewed(page: str, clone: Clone) -> str:
@@ -223,7 +286,7 @@ def renewed(page: str, clone: Clone) -> str:
             body = clone.python(body)
         return f"```{language}\n{body}```"
 
-    page = _GENERATED.sub(lambda m: f"{m[1]}{GENERATORS[m[2]](clone)}{m[4]}", page)
+    page = _GENERATED.sub(lambda m: m[0] if m[2] in BY_HAND else f"{m[1]}{GENERATORS[m[2]](clone)}{m[4]}", page)
     return _BLOCK.sub(block, page)
 
 
@@ -302,7 +365,7 @@ def test_python_compiles(page: str) -> None:
             compile(block, page, "exec")
 
 
-@pytest.mark.parametrize("model", [Recipe, SourceChoice, Clean, Dedup, Decontaminate, SplitSpec, RejectLimits])
+@pytest.mark.parametrize("model", [Recipe, SourceChoice, SourceTraits, Clean, Limit, Dedup, Decontaminate, SplitSpec, RejectLimits])
 def test_every_key_of_a_recipe_is_explained(model: Any) -> None:
     page = _text("docs/recipes.md")
     missing = [name for name in model.model_fields if f"| `{name}` |" not in page]
@@ -310,8 +373,27 @@ def test_every_key_of_a_recipe_is_explained(model: Any) -> None:
 
 
 def test_every_rule_is_explained() -> None:
-    page = _text("docs/recipes.md")
-    assert all(f"| `{rule}` |" in page for rule in RULE_NAMES)
+    assert [rule.name for rule in (*TEXT_RULES, *TURN_RULES)] == list(ALL_RULES)
+    assert tuple(WHEN) == tuple(WHY) == ALL_RULES
+    assert list(dict.fromkeys(example.rule for example in EXAMPLES)) == list(ALL_RULES)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.rule)
+def test_an_example_is_changed_by_its_rule(example: Example) -> None:
+    assert example.after() != example.before
+
+
+@pytest.mark.parametrize("name", ALL_RULES)
+def test_every_rule_has_an_example_in_chinese_and_in_english(name: str) -> None:
+    results = [str(example.after()) for example in EXAMPLES if example.rule == name]
+    assert any(re.search("[\u4e00-\u9fff]", text) for text in results)
+    assert any(not re.search("[\u4e00-\u9fff]", text) for text in results) or name == "script"
+
+
+@pytest.mark.parametrize(("what", "text", "settings"), KEPT, ids=[what for what, _, _ in KEPT])
+def test_no_rule_changes_what_is_kept(what: str, text: str, settings: Any) -> None:
+    cleaned, changes, _ = clean(pl.Series([text]), TEXT_RULES, settings)
+    assert cleaned[0] == text, {rule for rule, at in changes.items() if len(at)}
 
 
 def test_recipes_in_the_documentation_are_valid() -> None:
