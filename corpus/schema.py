@@ -102,7 +102,7 @@ ROWS = Table(
         Column("first_id", pa.string(), "for a repeat or a further row of one record: the row_id of the first; else null"),
         *_CONTENT,
         Column("recovered", pa.string(), "how a damaged record was read after all; null for an undamaged one"),
-        Column("skip", pa.string(), "reason why the publisher's own marks exclude the row; the clean stage drops it with this reason"),
+        Column("skip", pa.string(), "reason why the publisher's own marks exclude the row; the filter drops it with this reason"),
     ),
 )
 
