@@ -9,6 +9,7 @@ run here because they need a network or minutes. A line `…` in an output stand
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import doctest
 import io
 import os
@@ -36,7 +37,7 @@ from corpus.stages import parse as parse_stage
 from corpus.text.columns import MEASURES
 from corpus.text.registry import TEXT_RULES, TURN_RULES
 from corpus.text.rules import clean
-from corpus.text.settings import ALL_RULES
+from corpus.text.settings import ALL_RULES, Traits
 from corpus.warehouse.audit import run as audits
 from corpus.warehouse.query import questions
 from tests.examples import EXAMPLES, KEPT, WHEN, WHY, Example
@@ -258,6 +259,21 @@ def measure_list(clone: Clone) -> str:
     return _code_table(("measure", "type", "meaning"), [(f"`{name}`", str(kind), about) for name, kind, about in MEASURES])
 
 
+def trait_list(clone: Clone) -> str:
+    """What the known sources declare."""
+    rows = []
+    for source in registry().values():
+        said = []
+        for field in dataclasses.fields(Traits):
+            value = getattr(source.traits, field.name)
+            if value != field.default:
+                words = [word if isinstance(word, str) else " → ".join(word) for word in value] if isinstance(value, tuple) else []
+                said.append(f"`{field.name}`" + ("" if value is True else f" {', '.join(words) or value}"))
+        if said:
+            rows.append((source.name, "; ".join(said)))
+    return _code_table(("source", "traits"), rows)
+
+
 GENERATORS: dict[str, Callable[[Clone], str]] = {
     "sources": sources,
     "views": views,
@@ -270,6 +286,7 @@ GENERATORS: dict[str, Callable[[Clone], str]] = {
     "turn_examples": turn_examples,
     "kept": kept,
     "measures": measure_list,
+    "traits": trait_list,
 }
 BY_HAND = ("changes", "figures")
 """Lists that are measured on data that is not in the repository."""
