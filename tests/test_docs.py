@@ -217,6 +217,8 @@ def _code_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _seen(text: str) -> str:
     """A text as code of one line, in which everything can be seen that would not be."""
+    if not text:
+        return "(nothing)"
     text = re.sub(r"  +|\A | \Z| (?=\n)", lambda m: "␣" * len(m[0]), text).replace("\n", "⏎")
     hidden = {char for char in text if unicodedata.category(char) in ("Cc", "Cf", "Cn", "Mn", "Zs", "Zl", "Zp") and char != " "}
     text = "".join(f"⟨U+{ord(char):04X}⟩" if char in hidden else char for char in text)
