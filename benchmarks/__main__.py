@@ -14,7 +14,6 @@ from typing import Any
 from benchmarks import build, clean, control, ingest, parsers
 from benchmarks.measure import OUT, ROOT, machine, table
 
-
 _ALONE = {"wikitext": True, "mojibake": True, "language": True, "personal": False}
 """Benchmarks that are programs of their own, and whether they need a folder of upstream files."""
 
