@@ -5,18 +5,39 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import build, control, ingest, parsers
-from benchmarks.measure import OUT, machine, table
+from benchmarks import build, clean, control, ingest, parsers
+from benchmarks.measure import OUT, ROOT, machine, table
+
+_ALONE = {"wikitext": True, "mojibake": True, "language": True, "personal": False}
+"""Benchmarks that are programs of their own, and whether they need a folder of upstream files."""
+
+
+def _alone(name: str, data: Path | None) -> tuple[dict[str, Any], str]:
+    """Runs one of them; what it prints is the result."""
+    if _ALONE[name] and data is None:
+        return {}, "needs --data: a folder of upstream files"
+    given = ["--data", str(data)] if name == "language" else [str(data)] if _ALONE[name] else []
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *given], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"benchmarks.{name} failed:\n{done.stderr}")
+    return {"said": done.stdout.splitlines()}, done.stdout
 
 
 def main() -> None:
     """Runs what was named, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="control, parsers, ingest, build; all when none is given")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="control, parsers, ingest, build, clean, wikitext, mojibake, language, personal; all when none is given",
+    )
     parser.add_argument("--mb", type=int, default=100, help="MB of generated data of each kind [100]")
     parser.add_argument("--pairs", type=int, default=3, help="runs of each side [3]")
     parser.add_argument("--data", type=Path, default=os.environ.get("DATA_REAL"), help="folder of upstream files to build [$DATA_REAL]")
@@ -26,6 +47,8 @@ def main() -> None:
         "parsers": lambda: (found := parsers.run(given.mb, given.pairs), table(parsers.HEAD, parsers.rows(found))),
         "ingest": lambda: (found := ingest.run(given.mb, given.pairs), ingest.show(found)),
         "build": lambda: (found := build.run(given.data, given.pairs), table(build.HEAD, build.rows(found))),
+        "clean": lambda: (found := clean.run(given.data, given.pairs), clean.show(found)),
+        **{name: lambda name=name: _alone(name, given.data) for name in _ALONE},  # type: ignore[misc]
     }
     if unknown := [name for name in given.names if name not in benchmarks]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(benchmarks)}")

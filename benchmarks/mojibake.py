@@ -163,7 +163,7 @@ def changes(sources: dict[str, list[str]], fix: Callable[[str], str] | None = No
     for name, texts in sources.items():
         before = pl.Series(texts, dtype=pl.String)
         if fix is None:
-            after, changed = clean(before, RULES, TextSettings())
+            after, changed, _ = clean(before, RULES, TextSettings())
             at = changed["mojibake"].tolist()
             new = after.gather(at).to_list()
         else:

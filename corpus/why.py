@@ -167,10 +167,10 @@ def _changes(build: Build, row: dict[str, Any]) -> Iterator[tuple[str, str, str,
     settings = TextSettings(Traits.of(made.parts["traits"]), told["script"], tuple(told["mask"]))
     table = pa.Table.from_pylist([{c.name: row[c.name] for c in ROWS.columns}], schema=ROWS.schema)
     for rule in told["rules"]:
-        content, masks = rewrite(table, (rule,), settings)
-        if not masks[rule].any():
+        written = rewrite(table, (rule,), settings)
+        if not written.masks[rule].any():
             continue
-        for name, column in content.items():
+        for name, column in written.content.items():
             before, after = table[name][0].as_py(), column[0].as_py()
             if before == after:
                 continue

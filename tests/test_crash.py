@@ -33,7 +33,7 @@ WHEN = (*STAGES, "the end")
 
 def _data(root: Path) -> Path:
     numbers = [instruction(f"写出数字{i}的中文。", f"数字{i}") for i in range(6)]
-    json_lines(root / "belle/train_0.5M_CN.json", [*numbers, numbers[0], {"neither": "nor"}])
+    json_lines(root / "belle/train_0.5M_CN.json", [*numbers, numbers[0], instruction("没有回答的问题", ""), {"neither": "nor"}])
     json_lines(root / "belle/train_0.5M_CN/Belle_open_source_0.5M.json", [numbers[2], instruction("你好", "你好!" * 30)])
     json_lines(root / "c4/en/part.jsonl", [{"text": f"Page {i}. Two 两行."} for i in range(3)])
     json_lines(root / "hh_rlhf/harmless-base/train.jsonl.gz", [pair(f"Bread {i}?", "Knead.", "No.") for i in range(3)])

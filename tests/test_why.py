@@ -121,6 +121,27 @@ def test_a_users_own_source(tmp_path: Path) -> None:
     assert found.changes == [("trim", "messages[1] (assistant)", " Because.", "Because.")]
 
 
+def test_every_kind_of_change_is_told(tmp_path: Path) -> None:
+    talk = [
+        {"role": "user", "content": "Write it\u200b down.\r\n\n\nNo input"},
+        {"role": "assistant", "content": "Itâ€™s done."},
+        {"role": "assistant", "content": "１２ 隻貓。"},
+        {"role": "user", "content": " "},
+    ]
+    json_lines(tmp_path / "data/mine/a.jsonl", [{"messages": talk}])
+    own = {"name": "mine", "files": "mine/*.jsonl", "shape": "messages"}
+    make_build(tmp_path / "data", tmp_path / "wh", recipe_of(sources=[own], splits={"sft": {}}, clean={"script": "simplified"}))
+    found = why(tmp_path / "wh", row_where(tmp_path / "wh", "true"))
+    told = {rule: (where, before, after) for rule, where, before, after in found.changes}
+    assert told["mojibake"] == ("messages[1] (assistant)", "Itâ€™s done.", "It’s done.")
+    assert told["script"] == ("messages[2] (assistant)", "12 隻貓。", "12 只猫。")
+    assert told["placeholders"][1:] == ("Write it down.\n\n\nNo input", "Write it down.")
+    assert told["alternation"][2] == "user: Write it down.\nassistant: It’s done.\n\n12 只猫。"
+    [(changed_by,)] = query(tmp_path / "wh", "SELECT changed_by FROM clean")
+    assert list(dict.fromkeys(rule for rule, *_ in found.changes)) == changed_by
+    assert found.measures["turns"] == 2
+
+
 def test_the_record_of_the_build_is_gone(data: Path, root: Path) -> None:
     make_build(data, root, recipe_of(sources=["c4"]))
     (root / "builds.jsonl").unlink()

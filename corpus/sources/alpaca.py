@@ -228,7 +228,7 @@ SOURCES: tuple[Source, ...] = (
         parse=_plain,
         languages=("zh",),
         obtain="copy zh-data-part-00.json and zh-data-part-01.json of the repository",
-        traits=Traits(escaped=True, placeholders=("不适用",)),
+        traits=Traits(escaped=True, placeholders=("不适用", "<无输入>", "`<无输入>`")),
     ),
     Source(
         name="alpaca-zh-hikariming",

@@ -79,10 +79,28 @@ def _wiki(record: Any, file: str) -> str | None:
     return record.get("lang") or None
 
 
+_HOLES = (
+    (re.compile(r"（[，、；：,;: ]*+）|[ ]\([,;: ]*+\)(?=[ ,.;])|(?<=[\u4e00-\u9fff])\([,;: ]*+\)"), ""),
+    (re.compile(r"（[，、；,;][，、；,; ]*+"), "（"),
+    (re.compile(r"[，、；]++(?=）)"), ""),
+    (re.compile(r"、{2,}+"), "、"),
+    (re.compile(r"，{2,}+"), "，"),
+    (re.compile(r"</?+(?:poem|ref|br)[ ]?/?>\n?"), ""),
+)
+"""What extractors leave where they drop a template: 166 empty brackets and 55 commas beside nothing in 300 articles."""
+
+
+def _mended(text: str) -> str:
+    """An extracted text without the marks around what the extractor dropped."""
+    for hole, filling in _HOLES:
+        text = hole.sub(filling, text)
+    return text
+
+
 def _extracted(script: str = "keep") -> Parse:
     """The parse function for {id, url, title, text}, where the text repeats the title as its first line, for a script.
 
-    Conversion markup that an extractor left in the text is resolved.
+    Conversion markup that an extractor left in the text is resolved, and the holes that it left are closed.
     """
     policy = _VARIANTS[script]
 
@@ -92,7 +110,7 @@ def _extracted(script: str = "keep") -> Parse:
         first, _, body = text.partition("\n")
         if first.strip() == title.strip():
             text = body.lstrip("\n")
-        emit.document(converted(text, policy), title, meta=rest(record, "title", "text"))
+        emit.document(_mended(converted(text, policy)), title, meta=rest(record, "title", "text"))
 
     return parse
 
@@ -133,12 +151,12 @@ def _line(record: Any, emit: Emit, /) -> None:
     """One article per line, without a title."""
     if not isinstance(record, str):
         raise Reject("shape", f"found {type(record).__name__}, expected a line of text")
-    emit.document(record)
+    emit.document(_mended(record))
 
 
 def _article(record: Any, emit: Emit, /) -> None:
     need(record, "text")
-    emit.document(text_of(record, "text"), record.get("title"))
+    emit.document(_mended(text_of(record, "text")), record.get("title"))
 
 
 _TITLE_BYTES = 255 + len("：".encode())
@@ -290,6 +308,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DOCUMENT,),
         languages=("zh",),
         obtain="run apertium's WikiExtractor over a zhwiki dump; it writes wiki.txt",
+        version=2,
     ),
     Source(
         name="wiki-demo",
@@ -302,6 +321,7 @@ SOURCES: tuple[Source, ...] = (
         format="lines",
         kinds=(Kind.DOCUMENT,),
         obtain="download data/wiki_demo.txt of the repository into wikipedia_text/",
+        version=2,
     ),
     Source(
         name="mnbvc-wiki",

@@ -110,7 +110,8 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
 
     n = table.num_rows
     text_settings = settings.settings(traits)
-    content, masks = rewrite(table, settings.active, text_settings)
+    written = rewrite(table, settings.active, text_settings)
+    content, masks = written.content, written.masks
     flat = {name: _Flat.of(content[name]) for name in _CONVERSATIONS}
     spoken = _Spoken.of(content, flat)
     columns = {
@@ -123,23 +124,35 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
     rows = pa.table([columns[c.name] for c in CLEAN.columns], schema=CLEAN.schema)
     columns |= {
         "excluded": _whole(table["skip"]),
-        "problem": _problems(table["kind"], content),
-        **measure(Rows(spoken.texts, spoken.named(), spoken.rows, n, spoken.learned()), text_settings),
+        "problem": _problems(table["kind"], written),
+        **measure(Rows(spoken.texts, spoken.named(), spoken.rows, n, spoken.learned()), text_settings, utf8=spoken.utf8),
     }
     measures = pa.table([columns[c.name] for c in MEASURED.columns], schema=MEASURED.schema)
     return Cleaned(rows, measures, {name: int(mask.sum()) for name, mask in masks.items()})
 
 
-def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) -> tuple[dict[str, pa.Array], dict[str, np.ndarray]]:
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """Rows after some rules.
+
+    Attributes:
+        content: the columns of content.
+        masks: for each rule which rows it changed (bool[rows]).
+        marks: of the contents of conversations, by column; only of those columns whose turns are as many as before.
+    """
+
+    content: dict[str, pa.Array]
+    masks: dict[str, np.ndarray]
+    marks: dict[str, np.ndarray]
+
+
+def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) -> Rewritten:
     """Takes all texts of rows through rules.
 
     Args:
         table: with the columns of content of schema ROWS.
         active: names of the rules.
         settings: for all of them.
-
-    Returns:
-        The columns of content after the rules, and for each rule which rows it changed (bool[rows]).
     """
     from corpus.text import rules
     from corpus.text.conversations import mend
@@ -158,12 +171,19 @@ def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) ->
     place = {name: slice(end - len(piece), end) for name, piece, end in zip((*_CONVERSATIONS, *_TEXTS), pieces, ends, strict=True)}
     content: dict[str, pa.Array] = {name: _strings(texts[place[name]]) for name in _TEXTS}
     turn_rules = [r for r in TURN_RULES if r.name in masks]
+    found = {}
     for name, kinds in _kinds(table["kind"]).items():
+        content[name] = lists[name]
+        if not len(flat[name].rows):
+            continue
+        found[name] = marks[place[name]]
         column = _listed(lists[name], flat[name].roles, texts[place[name]])
-        content[name], mended = mend(column, kinds, turn_rules, settings, marks[place[name]])
+        content[name], mended = mend(column, kinds, turn_rules, settings, found[name])
         for rule, at in mended.items():
             masks[rule][at] = True
-    return content, masks
+        if any(map(len, mended.values())):
+            del found[name]
+    return Rewritten(content, masks, found)
 
 
 def _kinds(kinds: pa.ChunkedArray) -> dict[str, pl.Series]:
@@ -175,18 +195,21 @@ def _kinds(kinds: pa.ChunkedArray) -> dict[str, pl.Series]:
     return {"messages": own, "chosen": continuation, "rejected": continuation}
 
 
-def _problems(kinds: pa.ChunkedArray, content: Mapping[str, pa.Array]) -> pa.Array:
+def _problems(kinds: pa.ChunkedArray, written: Rewritten) -> pa.Array:
     """What is wrong with the structure of every row, or null."""
     from corpus.text.alternation import problems
     from corpus.text.conversations import talk_of
     from corpus.text.turns import WHITE
 
-    found = [problems(talk_of(content[name], each)) for name, each in _kinds(kinds).items()]
+    content = written.content
     own = pl.Series(_whole(kinds), dtype=pl.String)
-    document, missing = (
-        own == "document",
-        (own == "preference") & (pl.Series(content["chosen"].is_null()) | pl.Series(content["rejected"].is_null())),
-    )
+    document, preference = own == "document", own == "preference"
+    found = [
+        problems(talk_of(content[name], each, written.marks.get(name)))
+        for name, each in _kinds(kinds).items()
+        if name == "messages" or preference.any()
+    ]
+    missing = preference & (pl.Series(content["chosen"].is_null()) | pl.Series(content["rejected"].is_null()))
     blank = (pl.Series(content["text"], dtype=pl.String).str.strip_chars(WHITE) == "").fill_null(True)
     # A document has no conversation, and only a document has a text.
     whole = pl.select(pl.when((document & blank) | missing).then(pl.lit("empty")).when(~document).then(pl.coalesce(*found))).to_series()
@@ -253,9 +276,12 @@ class _Spoken:
     places: np.ndarray
     roles: np.ndarray
     count: int
+    utf8: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def of(cls, content: Mapping[str, pa.Array], flat: Mapping[str, _Flat]) -> _Spoken:
+        from corpus.text.marks import utf8
+
         n = len(content["text"])
         texts, rows, places, roles = [], [], [], []
         for place, turns in enumerate(flat.values()):
@@ -278,7 +304,7 @@ class _Spoken:
         whole = pl.concat(texts)
         if not np.array_equal(order, np.arange(len(order))):
             whole = whole.gather(order)
-        return cls(whole, row[order], where[order], np.concatenate(roles)[order], n)
+        return cls(whole, row[order], where[order], np.concatenate(roles)[order], n, utf8(whole))
 
     def named(self) -> pl.Series:
         """What every text is: the role of a turn, chosen, rejected, title or text."""
@@ -295,7 +321,7 @@ def _keys(kinds: pa.Array, spoken: _Spoken) -> dict[str, pa.Array]:
     """row_key and prompt_key of every row: hashes of folded texts, with kinds, roles and boundaries."""
     from corpus.text.folding import folded
 
-    ends, data = folded(spoken.texts, spoken.places * 4 + spoken.roles + 1)
+    ends, data = folded(spoken.utf8, spoken.places * 4 + spoken.roles + 1)
     bounds = np.concatenate([[0], ends])
     firsts = np.searchsorted(spoken.rows, np.arange(spoken.count + 1))
     starts = bounds[firsts]

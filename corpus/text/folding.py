@@ -9,24 +9,22 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import polars as pl
 from numba import njit
 
 from corpus.text import characters as c
-from corpus.text.marks import utf8
 
 
-def folded(texts: pl.Series, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def folded(utf8: tuple[np.ndarray, np.ndarray], heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The folded bytes of texts, one after the other, each after its head.
 
     Args:
-        texts: not null.
+        utf8: the texts, none null, as `marks.utf8` gives them.
         heads: a byte below 0x20 for every text (uint8).
 
     Returns:
         The end of every text in the bytes (int64), and the bytes (uint8).
     """
-    offsets, data = utf8(texts)
+    offsets, data = utf8
     ends, out, used = _folded(offsets, data, heads, _table())
     return ends, out[:used]
 

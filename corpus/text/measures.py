@@ -27,15 +27,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from corpus.text import characters, phrases
+from corpus.text import characters, marks, phrases
 from corpus.text.columns import MEASURES
 from corpus.text.counting import COLUMNS, count, stops
 from corpus.text.language import languages_of
-from corpus.text.marks import utf8
 from corpus.text.personal import counts, suspects
 from corpus.text.script import scripts_of
 from corpus.text.settings import TextSettings
-from corpus.text.units import units
+from corpus.text.units import Units, units_of
 
 _PERSONAL = {"emails": "email", "phones": "phone", "id_numbers": "id_number", "bank_cards": "bank_card", "ips": "ip"}
 _CAP_MARGIN = 2  # publishers cut before or after trimming
@@ -60,17 +59,18 @@ class Rows:
     answers: np.ndarray
 
 
-def measure(rows: Rows, settings: TextSettings) -> dict[str, pa.Array]:
+def measure(rows: Rows, settings: TextSettings, utf8: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, pa.Array]:
     """Measures rows.
 
     Args:
         rows: what to measure.
         settings: `traits.cap` says where the publisher cut answers.
+        utf8: the texts as `marks.utf8` gives them, where that is known already.
 
     Returns:
         For every name in MEASURES an array of its type, one value for every row; only script and language may be null.
     """
-    offsets, data = utf8(rows.texts)
+    offsets, data = utf8 or marks.utf8(rows.texts)
     first = np.searchsorted(rows.rows, np.arange(rows.count + 1)).astype(np.int64)
     counted, lengths, ended = count(offsets, data, first, characters.table(), *stops())
     n = dict(zip(COLUMNS, counted.T, strict=True))
@@ -91,13 +91,13 @@ def measure(rows: Rows, settings: TextSettings) -> dict[str, pa.Array]:
     out |= _phrases(rows)
     personal = counts(rows.texts, suspects(offsets, data))
     out |= {name: _sum(personal[kind], rows.rows, rows.count) for name, kind in _PERSONAL.items()}
-    words = _words(rows, first)
+    words = _words(rows, first, units_of(offsets, data))
     return {name: words[name] if name in words else pa.array(out[name].astype(of.to_pandas_dtype()), of) for name, of, _ in MEASURES}
 
 
-def _words(rows: Rows, first: np.ndarray) -> dict[str, pa.Array]:
+def _words(rows: Rows, first: np.ndarray, counted: Units) -> dict[str, pa.Array]:
     """Script and language of every row, by all its texts together. `first`: the first text of every row, and their number."""
-    found = units(rows.texts).of_rows(rows.rows, rows.count)
+    found = counted.of_rows(rows.rows, rows.count)
 
     def together(at: np.ndarray) -> pl.Series:
         texts = [" ".join(rows.texts[start:end].to_list()) for start, end in zip(first[at].tolist(), first[at + 1].tolist(), strict=True)]

@@ -180,6 +180,7 @@ _READINGS = (
     _single("mac_roman", "gb18030", _GBK, 14, 7, 6),
     _single("cp1252", "big5", _BIG5, 20, 12, 4),
 )
+_SINGLE = tuple(reading for reading in _READINGS if reading.decided is None)
 _SUSPECT = re.compile(_class_of(np.flatnonzero(c.table() & np.uint32(c.ACCENTED | c.HAN)).tolist()))
 
 
@@ -256,13 +257,20 @@ def _lone(text: str, new: str) -> bool:
 
 def mojibake(texts: pl.Series, settings: TextSettings) -> pl.Series:
     """Repairs mojibake: see the module."""
-    at = np.flatnonzero(suspects(texts))
+    found = _look(texts)
+    at = np.flatnonzero(found)
     if not len(at):
         return texts
-    return texts.clone().scatter(at, [repair(text) for text in texts.gather(at)])  # it works in place
+    # What has accented letters and no row of UTF-8 in GBK can only be one of the others: most of it is French, and quickly told.
+    after = [
+        repair(text) if bits & _ROW or any(reading.possible(text) for reading in _SINGLE) else text
+        for text, bits in zip(texts.gather(at), found[at].tolist(), strict=True)
+    ]
+    return texts.clone().scatter(at, after)  # it works in place
 
 
 _CONTINUES, _ENDS, _SIGN, _ACCENTED = 1, 5, 6, 128
+_LETTER, _ROW = 1, 2
 
 
 @cache
@@ -293,13 +301,18 @@ def _kinds() -> np.ndarray:
 
 def suspects(texts: pl.Series) -> np.ndarray:
     """Which texts are worth a look: bool, one a text. Those with accented letters, and those whose GBK bytes hold UTF-8 in a row."""
+    return _look(texts) > 0
+
+
+def _look(texts: pl.Series) -> np.ndarray:
+    """`_LETTER` and `_ROW` for every text: uint8."""
     offsets, data = utf8(texts)
     return _suspects(offsets, data, _kinds())
 
 
 @njit(cache=True, nogil=True)
 def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.ndarray:
-    out = np.zeros(len(offsets) - 1, dtype=np.bool_)
+    out = np.zeros(len(offsets) - 1, dtype=np.uint8)
     for i in range(len(out)):
         at, end = offsets[i], offsets[i + 1]
         wanted = 0  # continuation bytes that the sequence of UTF-8 still needs
@@ -329,21 +342,20 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
                 at += 4
                 continue
             both: int = kinds[code]
-            first, second = both & 7, both >> 4
+            first, second = both & 7, both >> 4 & 7
             if first == _SIGN and second == _CONTINUES and (0x61 <= left <= 0x7A or 0x30 <= left <= 0x39):
                 lone = True
             else:
                 foreign = True
             if both >= _ACCENTED:
-                out[i] = True
-                break
+                out[i] |= _LETTER
             if wanted == 1 and first == _CONTINUES and second > _CONTINUES:
                 weight += worth
                 wanted = second - 1 if second < _ENDS else 1
                 worth = wanted - 1
                 if second == _ENDS:  # ASCII after a sequence ends the segment
                     if weight:
-                        out[i] = True
+                        out[i] |= _ROW
                         break
                     wanted = 0
                 continue
@@ -359,10 +371,10 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
             if wanted == 0:
                 weight += worth
                 if weight > 1:
-                    out[i] = True
+                    out[i] |= _ROW
                     break
         if lone and not foreign:
-            out[i] = True
+            out[i] |= _ROW
     return out
 
 

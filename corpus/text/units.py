@@ -79,7 +79,11 @@ class Units:
 
 def units(texts: pl.Series) -> Units:
     """Counts the units of every text; a null has none."""
-    offsets, data = utf8(texts)
+    return units_of(*utf8(texts))
+
+
+def units_of(offsets: np.ndarray, data: np.ndarray) -> Units:
+    """The same for texts as `marks.utf8` gives them."""
     keys, kinds = slots()
     counted = _count(offsets, data, kinds_of_characters(), keys, kinds)
     return Units(*(np.ascontiguousarray(counted[:, i]) for i in range(len(COLUMNS))))

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.text.folding import folded
+from corpus.text.marks import utf8
 
 
 def fold(*texts: str) -> list[bytes]:
     """The folded bytes of each text, without its head."""
-    ends, data = folded(pl.Series(texts, dtype=pl.String), np.full(len(texts), 7, dtype=np.uint8))
+    ends, data = folded(utf8(pl.Series(texts, dtype=pl.String)), np.full(len(texts), 7, dtype=np.uint8))
     starts = [0, *ends.tolist()]
     pieces = [bytes(data[a:b]) for a, b in zip(starts, ends.tolist(), strict=False)]
     assert all(p[0] == 7 for p in pieces)
