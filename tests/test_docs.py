@@ -269,7 +269,11 @@ def trait_list(clone: Clone) -> str:
         for field in dataclasses.fields(Traits):
             value = getattr(source.traits, field.name)
             if value != field.default:
-                words = [word if isinstance(word, str) else " → ".join(word) for word in value] if isinstance(value, tuple) else []
+                words = (
+                    [_seen(word) if isinstance(word, str) else f"{_seen(word[0])} → {word[1]}" for word in value]
+                    if isinstance(value, tuple)
+                    else []
+                )
                 said.append(f"`{field.name}`" + ("" if value is True else f" {', '.join(words) or value}"))
         if said:
             rows.append((source.name, "; ".join(said)))
