@@ -26,6 +26,15 @@ NAME = "filter"
 VERSION = 1
 
 
+_PROBLEMS = {
+    "empty": "nothing is left of a text that a row of this kind must have",
+    "no_answer": "the last turn is not an answer with text",
+    "no_question": "no turn of the user has text, or the last turn of a prompt is not the user's",
+    "not_alternating": "two turns of one role follow each other, or the assistant begins",
+}
+"""What is behind a problem of a row's structure."""
+
+
 def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
     """One task per clean partition."""
     tasks = []
@@ -85,9 +94,10 @@ def decide(table: pa.Table, limits: Sequence[Limit]) -> pa.Table:
     excluded, problem = _objects(table["excluded"]), _objects(table["problem"])
     kinds = _objects(table["kind"])
 
-    for found, detail in ((excluded, "marked by the publisher"), (problem, None)):
+    for found in (excluded, problem):
         new = (reasons == None) & (found != None)  # noqa: E711 (elementwise)
-        reasons[new], details[new] = found[new], detail
+        reasons[new] = found[new]
+        details[new] = ["marked by the publisher" if found is excluded else _PROBLEMS.get(what) for what in found[new]]
 
     for name in dict.fromkeys(limit.measure for limit in limits):
         mine = [limit for limit in limits if limit.measure == name]

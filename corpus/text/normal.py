@@ -97,7 +97,7 @@ _ESCAPE = re.compile(
 _QUOTES = "\"'“”‘’「」《》"
 _REGEX_OR_TEX = re.compile(r"\\[dwsSWDbB](?![a-z])|\\(?![ntr])[a-zA-Z]{3,}|\\(?!n)[a-zA-Z]{1,20}\{|%[ds]\\n")
 _ONE_LINE_FENCE = re.compile(r"```[^\n`]*\\n[^\n`]*+```")
-_SLASH_LINE = re.compile(r"(?:(?<=[\u4e00-\u9fff。！？：；，、.:;!?）)”\"\n])|^)/n(?![A-Za-z0-9/])[ \t]*+")
+_SLASH_LINE = re.compile(r"(?:(?<=[\u4e00-\u9fff。！？：；，、.:;!?）)”\"\n])|^)/n(?![A-Za-z/])[ \t]*+")
 
 
 def escapes(texts: pl.Series, settings: TextSettings) -> pl.Series:

@@ -87,6 +87,9 @@ def _compare(path: str, old: Any, new: Any) -> Iterable[str]:
                 yield f"{inner} is gone"
             else:
                 yield from _compare(inner, old[key], new[key])
+    elif isinstance(old, list) and isinstance(new, list) and all(isinstance(x, str) for x in [*old, *new]) and {*old} != {*new}:
+        yield from (f"{path} without {x}" for x in old if x not in new)
+        yield from (f"{path} with {x}" for x in new if x not in old)
     elif old != new:
         yield f"{path} changed" if len(str(old)) + len(str(new)) > 120 else f"{path} {old} → {new}"
 
