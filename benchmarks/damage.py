@@ -172,8 +172,10 @@ def _converted(before: str, after: str) -> bool:
 def _unmarked(before: str, after: str) -> bool:
     """Only whole lines went, and each is a button, a count or a page number."""
     lost = Counter(map(str.strip, before.split("\n"))) - Counter(map(str.strip, after.split("\n")))
-    return all(not line or _MARKS.fullmatch(line) for line in lost) and after in before.replace("\n", "\n") or all(
-        _MARKS.fullmatch(line) for line in lost if line
+    return (
+        all(not line or _MARKS.fullmatch(line) for line in lost)
+        and after in before.replace("\n", "\n")
+        or all(_MARKS.fullmatch(line) for line in lost if line)
     )
 
 
@@ -188,7 +190,9 @@ def _placeholder(before: Talk, after: Talk) -> bool:
         return False
     for old, new in zip(before, after, strict=True):
         if old != new and not (
-            old["role"] == "user" and old["content"].startswith(new["content"]) and _NOTHING.fullmatch(old["content"][len(new["content"]) :])
+            old["role"] == "user"
+            and old["content"].startswith(new["content"])
+            and _NOTHING.fullmatch(old["content"][len(new["content"]) :])
         ):
             return False
     return True
@@ -197,7 +201,9 @@ def _placeholder(before: Talk, after: Talk) -> bool:
 def _speech(turns: Talk) -> str:
     """All that is said, without special tokens and speakers' names."""
     text = "\n".join(turn["content"] for turn in turns)
-    text = re.sub(r"(?m)^[ \t]*(?:(?:Human|Assistant|用户)[:：][ \t]*)+", "", _TOKENS.sub("", re.sub(r"([<\[]) (?=[|<｜/A-Za-z\[])", r"\1", text)))
+    text = re.sub(
+        r"(?m)^[ \t]*(?:(?:Human|Assistant|用户)[:：][ \t]*)+", "", _TOKENS.sub("", re.sub(r"([<\[]) (?=[|<｜/A-Za-z\[])", r"\1", text))
+    )
     return _bare(text)
 
 

@@ -88,9 +88,7 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
     return now, changes, found
 
 
-def _once(
-    texts: pl.Series, rules: tuple[Rule, ...], settings: TextSettings, found: np.ndarray
-) -> tuple[pl.Series, dict[str, np.ndarray]]:
+def _once(texts: pl.Series, rules: tuple[Rule, ...], settings: TextSettings, found: np.ndarray) -> tuple[pl.Series, dict[str, np.ndarray]]:
     """One round; keeps the marks `found` up to date in place."""
     changes: dict[str, np.ndarray] = {}
     for rule in rules:
