@@ -172,17 +172,27 @@ def _converted(before: str, after: str) -> bool:
 def _unmarked(before: str, after: str) -> bool:
     """Only whole lines went, and each is a button, a count or a page number."""
     lost = Counter(map(str.strip, before.split("\n"))) - Counter(map(str.strip, after.split("\n")))
-    return (
-        all(not line or _MARKS.fullmatch(line) for line in lost)
-        and after in before.replace("\n", "\n")
-        or all(_MARKS.fullmatch(line) for line in lost if line)
+    kept = [line for line in before.split("\n") if not _MARKS.fullmatch(line.strip())]
+    return all(_MARKS.fullmatch(line) for line in lost if line) and _bare("".join(kept)) == _bare(
+        "".join(line for line in after.split("\n") if not _MARKS.fullmatch(line.strip()))
     )
 
 
 def _read_anew(before: str, after: str) -> bool:
-    """What differs becomes what it was when its bytes are read in the wrong encoding; ASCII letters and digits are all there."""
-    kept = [re.sub(r"[^A-Za-z0-9]", "", text) for text in (before, after)]
-    return kept[0] == kept[1] and sum(char > "\x7f" for char in after) <= sum(char > "\x7f" for char in before)
+    """Each run beyond ASCII is as it was, or becomes what it was when its bytes are read in the wrong encoding, once or twice."""
+    old, new = (re.findall(r"[^\x00-\x7f]+", text) for text in (before, after))
+    if re.sub(r"[^\x00-\x7f]+", "\x00", before) != re.sub(r"[^\x00-\x7f]+", "\x00", after) or len(old) != len(new):
+        return False
+    return all(a == b or a in (once := _misread(b)) or any(a in _misread(each) for each in once) for a, b in zip(old, new, strict=True))
+
+
+def _misread(text: str) -> set[str]:
+    out = set()
+    for right in ("utf-8", "gb18030", "big5"):
+        data = text.encode(right, errors="replace")
+        out |= {data.decode(wrong, errors="replace") for wrong in ("mac_roman", "gb18030", "gbk", "latin-1")}
+        out.add("".join(bytes((byte,)).decode("cp1252", errors="ignore") or chr(byte) for byte in data))
+    return out
 
 
 def _placeholder(before: Talk, after: Talk) -> bool:

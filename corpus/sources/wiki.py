@@ -14,7 +14,7 @@ from typing import Any
 from corpus.schema import Kind
 from corpus.sources.base import Emit, Files, Frame, Hub, Parse, Reject, Source
 from corpus.sources.shapes import need, rest, text_of
-from corpus.text.wikitext import Policy, Site, converted, extract, redirect, site
+from corpus.text.wikitext import Policy, Site, closed, converted, extract, redirect, site, structured
 
 _WIKIPEDIA = "CC BY-SA 3.0 / GFDL (Wikipedia text)"
 _CC_BY_SA = "CC BY-SA 3.0"
@@ -82,7 +82,7 @@ def _wiki(record: Any, file: str) -> str | None:
 def _extracted(script: str = "keep") -> Parse:
     """The parse function for {id, url, title, text}, where the text repeats the title as its first line, for a script.
 
-    Conversion markup that an extractor left in the text is resolved.
+    Conversion markup that an extractor left in the text is resolved, and brackets that it emptied go.
     """
     policy = _VARIANTS[script]
 
@@ -92,7 +92,7 @@ def _extracted(script: str = "keep") -> Parse:
         first, _, body = text.partition("\n")
         if first.strip() == title.strip():
             text = body.lstrip("\n")
-        emit.document(converted(text, policy), title, meta=rest(record, "title", "text"))
+        emit.document(closed(converted(text, policy)), title, meta=rest(record, "title", "text"))
 
     return parse
 
@@ -121,12 +121,12 @@ _BRACKETED = re.compile(r"【(.*?)】[ \t]*(?:\n|\Z)")
 
 
 def _bracketed(record: Any, emit: Emit, /) -> None:
-    """{text}, whose first line is 【title】."""
+    """{text}, whose first line is 【title】, with headings and lists as wikitext has them."""
     need(record, "text")
     text = text_of(record, "text", empty=False)
     head = _BRACKETED.match(text)
     title = head[1] if head else None
-    emit.document(text[head.end() :] if head else text, title, meta=rest(record, "text"))
+    emit.document(closed(structured(text[head.end() :] if head else text)), title, meta=rest(record, "text"))
 
 
 def _line(record: Any, emit: Emit, /) -> None:
@@ -249,7 +249,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DOCUMENT,),
         languages=("zh", "en"),
         obtain="run WikiExtractor over a dump with wikiextractor/ as its output folder (files AA/wiki_00, AA/wiki_01 …)",
-        version=2,
+        version=3,
     ),
     Source(
         name="wiki-zh",
@@ -264,7 +264,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DOCUMENT,),
         languages=("zh",),
         obtain="download wiki2019zh from the address and unpack it (or leave wiki_zh_2019.zip packed) into wiki_zh/: files AA/wiki_00 …",
-        version=2,
+        version=3,
     ),
     Source(
         name="wikipedia-cn-filtered",
@@ -313,6 +313,7 @@ SOURCES: tuple[Source, ...] = (
         parse=_bracketed,
         kinds=(Kind.DOCUMENT,),
         languages=("zh",),
+        version=2,
         obtain="put the file MNBVC_wiki.jsonl, JSON lines of {text}, into mnbvc/",
     ),
 )

@@ -50,8 +50,8 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
     """Takes texts through rules, in order, until they rest: cleaning what is clean changes nothing.
 
     What one rule does can be work for one before it (without `<b>` between them, two marks are a row of four). So texts that
-    changed go round again; a second round finds something in 5 of 258,489 real texts, a third in none. A text that is not at rest
-    after some rounds was made for it, and stays as it was.
+    changed go round again. In 488,502 real texts, of which 11,793 change, a second round finds nothing; it is there for texts that
+    were made to slip through. One that is not at rest after some rounds stays as it was.
 
     Args:
         texts: strings; nulls stay null.
