@@ -81,7 +81,7 @@ def mend(
     for rule in rules:
         selected |= rule.suspects(talk, settings)
     at = np.flatnonzero(selected)
-    changed: dict[str, list[int]] = {rule.name: [] for rule in (*text_rules, *rules)}
+    changed: dict[str, list[int]] = {name: [] for name in (*(r.name for r in text_rules), *(r.name for r in rules))}
     mended: dict[int, tuple[list[Turn], set[str]]] = {}
     for row, kind, before in zip(at.tolist(), kinds.gather(at).to_list(), _turns(talk, ends, at), strict=True):
         after, names = settled(before, kind, rules, settings)

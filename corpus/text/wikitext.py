@@ -103,7 +103,8 @@ def _converter(text: str, policy: Policy, chinese: bool) -> tuple[Converter, boo
 
 
 _EMPTIED = re.compile(
-    r"（[ ，,、；;]*[）)]|(?<![\w)\]])\((?:[ ]*[，,、；;][ ，,、；;]*[）)]|[）)](?=[ ]?[，,。]|[ ]?[a-z\u4e00-\u9fff]))|(?<=[，、；])(?=[，、；。])"
+    r"（[ ，,、；;]*[）)]|(?<=[，、；])(?=[，、；。])"
+    r"|(?<![\w)\]])\((?:[ ]*[，,、；;][ ，,、；;]*[）)]|[）)](?=[ ]?[，,。]|[ ]?[a-z\u4e00-\u9fff]))"
 )
 """Brackets and separators between which an extractor dropped all there was. `main()` is none, and `f ()` at the end of a line neither."""
 _LEVELS = re.compile(r"^(={2,6})[ \t]*([^=\n][^\n]*?)[ \t]*\1[ \t]*$", re.MULTILINE)

@@ -130,7 +130,10 @@ def test_utf8_as_gbk(damaged: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("请用一句话解释“画蛇添足”", "请用涓\ufffd句话解释“画蛇添瓒斥\ufffd\ufffd"),  # 一 may be 个 or 中; the last byte is lost, and with it all that it was part of
+        (
+            "请用一句话解释“画蛇添足”",
+            "请用涓\ufffd句话解释“画蛇添瓒斥\ufffd\ufffd",
+        ),  # 一 may be 个 or 中; the last byte is lost, and with it all that it was part of
         ("今天下雨", "今天下雨"),
         ("吗?", "鍚\ufffd?"),
     ],
@@ -265,7 +268,9 @@ def test_real_lines() -> None:
 
 
 @pytest.mark.parametrize("decoder", ["gbk", "gb18030"])
-@pytest.mark.parametrize("line", ["自动化对就业情况会产生什么影响？", "感觉一个月没见，好想你啊！", "今天的天气很好，我们去公园走走吧。", "瓶装和储存"])
+@pytest.mark.parametrize(
+    "line", ["自动化对就业情况会产生什么影响？", "感觉一个月没见，好想你啊！", "今天的天气很好，我们去公园走走吧。", "瓶装和储存"]
+)
 def test_no_character_is_made_up_for_a_lost_byte(line: str, decoder: str) -> None:
     found = repair(line.encode().decode(decoder, errors="replace"))
     assert set(re.findall("[\u4e00-\u9fff]", found)) & set("臀逞昀囀者一") <= set(line)

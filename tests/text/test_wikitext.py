@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.text.wikitext import closed, structured, Policy, converted, extract, plain, redirect, site
+from corpus.text.wikitext import Policy, closed, converted, extract, plain, redirect, site, structured
 
 ZH = site("zhwiki", "zh")
 POLICIES = (
