@@ -63,21 +63,20 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
     """
     rules = tuple(rules)
     found = marks(texts)
-    now, changes = _once(texts, rules, settings, found)
-    moving = _positions(changes.values())
+    now, changes, last = _once(texts, rules, settings, found, np.full(len(texts), len(rules)))
+    first = moving = np.flatnonzero(last >= 0)
     if not len(moving):
         return now, changes, found
-    first = moving
     for _ in range(_ROUNDS):
         bits = found[moving]
-        after, again = _once(now.gather(moving), rules, settings, bits)
-        at = _positions(again.values())
+        after, again, last = _once(now.gather(moving), rules, settings, bits, last[last >= 0])
+        at = np.flatnonzero(last >= 0)
         moved = moving[at]
         if not len(moved):
             break
         now = now.clone().scatter(moved, after.gather(at))
         found[moved] = bits[at]
-        changes = {name: np.union1d(changes[name], moving[at]) for name, at in again.items()}
+        changes = {name: np.union1d(changes[name], moving[places]) for name, places in again.items()}
         moving = moved
     else:
         now = now.clone().scatter(moving, texts.gather(moving))
@@ -88,14 +87,29 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
     return now, changes, found
 
 
-def _once(texts: pl.Series, rules: tuple[Rule, ...], settings: TextSettings, found: np.ndarray) -> tuple[pl.Series, dict[str, np.ndarray]]:
-    """One round; keeps the marks `found` up to date in place."""
+def _once(
+    texts: pl.Series, rules: tuple[Rule, ...], settings: TextSettings, found: np.ndarray, until: np.ndarray
+) -> tuple[pl.Series, dict[str, np.ndarray], np.ndarray]:
+    """One round.
+
+    Args:
+        texts: none of them at rest for certain.
+        rules: all of them.
+        settings: for all of them.
+        found: the marks of the texts, kept up to date in place.
+        until: for each text the number of the first rule that has already seen it as it is; it and those after it come to nothing
+            unless one before them changes the text.
+
+    Returns:
+        The texts, for each rule the positions of those that it changed, and for each text the number of the last rule that did, or -1.
+    """
     changes: dict[str, np.ndarray] = {}
-    for rule in rules:
+    last = np.full(len(texts), -1)
+    for number, rule in enumerate(rules):
         changes[rule.name] = np.zeros(0, dtype=np.int64)
         if not rule.wanted(settings):
             continue
-        at = np.flatnonzero(found & np.uint32(rule.marks))
+        at = np.flatnonzero(((found & np.uint32(rule.marks)) != 0) & ((until > number) | (last >= 0)))
         if not len(at):
             continue
         before = texts.gather(at)
@@ -107,9 +121,5 @@ def _once(texts: pl.Series, rules: tuple[Rule, ...], settings: TextSettings, fou
         texts = texts.clone().scatter(at, after)  # scatter works in place, and the series is the caller's
         found[at] = marks(after)
         changes[rule.name] = at
-    return texts, changes
-
-
-def _positions(changes: Iterable[np.ndarray]) -> np.ndarray:
-    """All of them, ascending."""
-    return np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *changes]))
+        last[at] = number
+    return texts, changes, last
