@@ -28,7 +28,7 @@ from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import FileEntry, Partition
 
 NAME = "clean"
-VERSION = 2
+VERSION = 3
 
 _LIBRARIES = ("pyarrow", "polars", "numpy", "OpenCC", "pycld2")
 _CONVERSATIONS = ("messages", "chosen", "rejected")
@@ -164,7 +164,8 @@ def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) ->
     flat = {name: _Flat.of(column) for name, column in lists.items()}
     pieces = [*(flat[name].contents for name in _CONVERSATIONS), *(pl.Series(_whole(table[name]), dtype=pl.String) for name in _TEXTS)]
     row_of = np.concatenate([*(flat[name].rows for name in _CONVERSATIONS), *(np.arange(n) for _ in _TEXTS)])
-    texts, changes, marks = rules.clean(pl.concat(pieces), [r for r in TEXT_RULES if r.name in masks], settings)
+    text_rules = tuple(r for r in TEXT_RULES if r.name in masks)
+    texts, changes, marks = rules.clean(pl.concat(pieces), text_rules, settings)
     for name, at in changes.items():
         masks[name][row_of[at]] = True
     ends = np.cumsum([len(piece) for piece in pieces]).tolist()
@@ -178,7 +179,7 @@ def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) ->
             continue
         found[name] = marks[place[name]]
         column = _listed(lists[name], flat[name].roles, texts[place[name]])
-        content[name], mended = mend(column, kinds, turn_rules, settings, found[name])
+        content[name], mended = mend(column, kinds, turn_rules, settings, found[name], text_rules=text_rules)
         for rule, at in mended.items():
             masks[rule][at] = True
         if any(map(len, mended.values())):

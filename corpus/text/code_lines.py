@@ -54,6 +54,8 @@ _CODE_LINE, _CODE_OR_MARKUP_LINE = (
     re.compile(rf"^[ \t>]*+(?:{'|'.join(starts)})[^\n]*+$", re.MULTILINE) for starts in (_CODE, (*_CODE, _MARKUP_LINE))
 )
 _CODE_END = re.compile(r"[;{][ \t\r]*+$", re.MULTILINE)
+_SAID_BEFORE = re.compile(r"[^=(){}\[\]<>\"'`\n]*[。！？]")
+"""Chinese sentences before code that ends the same line (`……第一条命令是 console.log(1);`). They are not part of it."""
 _CODE_SIGN = re.compile(r"[=(){}\[\]<>\"']")
 _GAP = re.compile(r"\n(?:[^\n]*+\n){0,2}")
 _FOLLOWING = re.compile(r"\n(?:[ \t\r]*+\n)*+(?: {2}|\t)[ \t]*+[^\s][^\n]*+")
@@ -73,6 +75,8 @@ def code_lines(text: str, markup: bool) -> list[tuple[int, int]]:
     lines = [m.span() for m in pattern.finditer(text)]
     for m in _CODE_END.finditer(text) if ";" in text or "{" in text else ():
         start = text.rfind("\n", 0, m.start()) + 1
+        said = _SAID_BEFORE.match(text, start, m.end())
+        start = said.end() if said is not None else start
         if _CODE_SIGN.search(text, start, m.end()):
             lines.append((start, m.end()))
     lines.sort()

@@ -18,6 +18,7 @@ from corpus.schema import MESSAGES
 from corpus.text import marks as m
 from corpus.text.alternation import ALTERNATION
 from corpus.text.placeholders import PLACEHOLDERS
+from corpus.text.rules import Rule, clean
 from corpus.text.settings import TextSettings
 from corpus.text.speakers import ROLES
 from corpus.text.turns import CONTINUATION, Talk, Turn, TurnRule
@@ -53,36 +54,83 @@ def talk_of(messages: pa.ListArray, kinds: pl.Series, marks: np.ndarray | None =
 
 
 def mend(
-    messages: pa.ListArray, kinds: pl.Series, rules: Iterable[TurnRule], settings: TextSettings, marks: np.ndarray | None = None
+    messages: pa.ListArray,
+    kinds: pl.Series,
+    rules: Iterable[TurnRule],
+    settings: TextSettings,
+    marks: np.ndarray | None = None,
+    text_rules: Iterable[Rule] = (),
 ) -> tuple[pa.ListArray, dict[str, np.ndarray]]:
     """Takes conversations through rules, in order.
 
     Args:
-        messages: of type `schema.MESSAGES`; nulls stay null, and empty lists empty.
+        messages: of type `schema.MESSAGES`, their texts already clean; nulls stay null, and empty lists empty.
         kinds: dialogue, prompt or preference for every row's messages; `turns.CONTINUATION` for its chosen or rejected answer.
         rules: in the order in which they are applied.
         settings: for all of them.
         marks: bits of every content, if they are known already.
+        text_rules: for the texts that the rules made, by joining or cutting, of those that were clean.
 
     Returns:
         The conversations after all rules, and for each rule the positions (int64, ascending) of those that it changed.
     """
-    rules = tuple(rules)
+    rules, text_rules = tuple(rules), tuple(text_rules)
     talk = talk_of(messages, kinds, marks)
     ends = np.searchsorted(talk.rows, np.arange(len(messages) + 1))
     selected = np.zeros(len(messages), dtype=bool)
     for rule in rules:
         selected |= rule.suspects(talk, settings)
     at = np.flatnonzero(selected)
-    changed: dict[str, list[int]] = {rule.name: [] for rule in rules}
-    mended: dict[int, list[Turn]] = {}
+    changed: dict[str, list[int]] = {name: [] for name in (*(r.name for r in text_rules), *(r.name for r in rules))}
+    mended: dict[int, tuple[list[Turn], set[str]]] = {}
     for row, kind, before in zip(at.tolist(), kinds.gather(at).to_list(), _turns(talk, ends, at), strict=True):
         after, names = settled(before, kind, rules, settings)
         if names:
-            mended[row] = after
+            mended[row] = after, names
+    if text_rules:
+        mended = _rested(mended, kinds, rules, text_rules, settings)
+    for row, (_, names) in mended.items():
         for name in names:
             changed[name].append(row)
-    return _with(messages, mended), {name: np.array(rows, dtype=np.int64) for name, rows in changed.items()}
+    new = {row: turns for row, (turns, _) in mended.items()}
+    return _with(messages, new), {name: np.array(rows, dtype=np.int64) for name, rows in changed.items()}
+
+
+def _rested(
+    mended: dict[int, tuple[list[Turn], set[str]]],
+    kinds: pl.Series,
+    rules: tuple[TurnRule, ...],
+    text_rules: tuple[Rule, ...],
+    settings: TextSettings,
+) -> dict[int, tuple[list[Turn], set[str]]]:
+    """Mended conversations (by row: turns, and what changed them) after text rules and turn rules by turns, until both find nothing.
+
+    Those that do not come to rest are left out, so that they stay as they were.
+    """
+    out, moving = dict(mended), list(mended)
+    for _ in range(_ROUNDS):
+        lengths = [len(out[row][0]) for row in moving]
+        owners = np.repeat(np.arange(len(moving)), lengths)
+        contents = pl.Series([content for row in moving for _, content in out[row][0]], dtype=pl.String)
+        texts, changes, _ = clean(contents, text_rules, settings)
+        found: dict[int, set[str]] = {}
+        for name, at in changes.items():
+            for place in np.unique(owners[at]).tolist():
+                found.setdefault(place, set()).add(name)
+        if not found:
+            return out
+        values, starts = texts.to_list(), np.cumsum([0, *lengths]).tolist()
+        again = []
+        for place, names in found.items():
+            row = moving[place]
+            turns, before = out[row]
+            made = [(role, text) for (role, _), text in zip(turns, values[starts[place] : starts[place + 1]], strict=True)]
+            after, more = settled(made, str(kinds[row]), rules, settings)
+            out[row] = after, before | names | more
+            again.append(row)
+        moving = again
+    lost = set(moving)
+    return {row: told for row, told in out.items() if row not in lost}
 
 
 def settled(turns: list[Turn], kind: str, rules: tuple[TurnRule, ...], settings: TextSettings) -> tuple[list[Turn], set[str]]:

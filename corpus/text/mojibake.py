@@ -53,6 +53,8 @@ _GBK_LOOK = re.compile(
     f"{_THREE}(?:[\\xc2-\\xf4]|[\\x40-\\x7e])|{_TWO}{_THREE}|{_FOUR}|(?:\\A|[\\x00-\\x7f]){_TWO}(?:[\\x00-\\x7f]|\\Z)".encode("latin-1")
 )
 _LOST_80 = b"\x80"
+_LIKELIER = 4
+"""Bits by which the character that a lost byte gives must be likelier than any other that may have stood there."""
 _SEQUENCE = re.compile(f"{_TWO}|{_THREE}|{_FOUR}|[\\x40-\\x7e]".encode("latin-1"))
 _BEYOND = re.compile("[\u0800-\ufffc\U00010000-\U0010ffff]")
 """Without a sequence of three or four bytes, what looks like UTF-8 in GBK may as well be a word of common characters (`茅` is `é`)."""
@@ -148,7 +150,8 @@ def _gbk_segments(text: str) -> Segments:
     """Rows of sequences of UTF-8 that begin where a character begins, and end where one ends.
 
     Two sequences of three bytes make three characters; an odd one goes with the ASCII letter after it, or has lost a byte. The byte 0x80,
-    which begins nothing in GBK, has become U+FFFD; any other byte only does so before ASCII, and is lost.
+    which begins nothing in GBK, has become U+FFFD, and counts where no other byte can have, see `_certain`. Before ASCII any byte does so,
+    and is lost.
     """
     for run in _WIDE_RUN.finditer(text):
         pieces = [_LOST_80 if char == "\ufffd" else char.encode("gb18030") for char in run[0]]
@@ -157,6 +160,8 @@ def _gbk_segments(text: str) -> Segments:
         ends = list(accumulate(map(len, pieces), initial=0))
         character = dict(zip(ends, range(run.start(), run.end() + 1), strict=True))
         data = b"".join(pieces)
+        if "\ufffd" in run[0]:
+            data = _certain(data, {end for end, piece in zip(ends, pieces, strict=False) if piece == _LOST_80})
         begin = end = last = -1
         for found in _SEQUENCE.finditer(data):
             if found.start() != last:
@@ -170,6 +175,24 @@ def _gbk_segments(text: str) -> Segments:
                 end = last
         if end > begin >= 0:
             yield character[begin], character[end], data[begin:end].decode()
+
+
+def _certain(data: bytes, lost: set[int]) -> bytes:
+    """Bytes with 0xFF for every lost byte (`lost`: their places) that need not have been 0x80.
+
+    A decoder of GBK proper also gives up the first bytes of what GBK leaves to its users: 0xAA to 0xAF before 0xA1 and above, 0xA1 to
+    0xA7 before what is below. Of 1,887 lines of Chinese that were read so, 407 got characters that nobody wrote when every lost byte
+    was taken for 0x80 (公囀 for 公园). So it is one only where the character that it gives is far likelier than what the others give.
+    """
+    out = bytearray(data)
+    for found in _SEQUENCE.finditer(data):
+        for at in lost.intersection(range(found.start(), found.end())) if len(found[0]) > 1 else ():
+            others = range(0xAA, 0xB0) if data[at + 1] > 0xA0 else range(0xA1, 0xA8)
+            made = [found[0][: at - found.start()] + bytes((byte,)) + found[0][at + 1 - found.start() :] for byte in (0x80, *others)]
+            costs = [cost(each.decode(errors="replace")) for each in made]
+            if costs[0] + _LIKELIER > min(costs[1:]):
+                out[at] = 0xFF
+    return bytes(out)
 
 
 _READINGS = (

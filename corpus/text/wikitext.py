@@ -16,7 +16,7 @@ from corpus.text.wiki import holes, links, markup, tables
 from corpus.text.wiki.blocks import Blocks, decode
 from corpus.text.wiki.carriers import Setting
 from corpus.text.wiki.dispatch import Dispatch
-from corpus.text.wiki.marks import purify
+from corpus.text.wiki.marks import GAP, purify
 from corpus.text.wiki.policy import Page, PageKind, Policy, Section
 from corpus.text.wiki.sections import Lines, assemble
 from corpus.text.wiki.site import Site, site
@@ -100,6 +100,27 @@ def _converter(text: str, policy: Policy, chinese: bool) -> tuple[Converter, boo
         return Converter(policy.variant, convert=True), policy.variant in ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
     traditional = (chinese or "-{" in text) and is_traditional(text)
     return Converter("zh-tw" if traditional else "zh-cn", convert=False), traditional
+
+
+_EMPTIED = re.compile(
+    r"（[ ，,、；;]*[）)]|(?<=[，、；])(?=[，、；。])"
+    r"|(?<![\w)\]])\((?:[ ]*[，,、；;][ ，,、；;]*[）)]|[）)](?=[ ]?[，,。]|[ ]?[a-z\u4e00-\u9fff]))"
+)
+"""Brackets and separators between which an extractor dropped all there was. `main()` is none, and `f ()` at the end of a line neither."""
+_LEVELS = re.compile(r"^(={2,6})[ \t]*([^=\n][^\n]*?)[ \t]*\1[ \t]*$", re.MULTILINE)
+_ITEMS = re.compile(r"^(\*{1,6})[ \t]*(?=[^\s*][^*\n]*$)", re.MULTILINE)
+_FRAME = re.compile(r"\A(?:(?:right|left|center|thumb)\n)+")
+
+
+def closed(text: str) -> str:
+    """Text that another extractor made of a page, without the brackets and separators that it left empty (`安徽省（）`, `，，`)."""
+    return holes.mend(_EMPTIED.sub(GAP, text)) if GAP not in text else text
+
+
+def structured(text: str) -> str:
+    """Text in which another extractor left headings and lists as wikitext, with both as Markdown."""
+    text = _ITEMS.sub(lambda m: "  " * (len(m[1]) - 1) + "- ", _FRAME.sub("", text))
+    return _LEVELS.sub(lambda m: f"{'#' * len(m[1])} {m[2]}", text)
 
 
 def converted(text: str, policy: Policy = Policy()) -> str:

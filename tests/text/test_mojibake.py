@@ -1,6 +1,7 @@
 """Mojibake: what is damaged in a known way comes back, and sound text of many languages stays as it is."""
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -129,13 +130,16 @@ def test_utf8_as_gbk(damaged: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("请用一句话解释“画蛇添足”", "请用一句话解释“画蛇添瓒斥\ufffd\ufffd"),  # the last byte is lost, and with it all that it was part of
+        (
+            "请用一句话解释“画蛇添足”",
+            "请用涓\ufffd句话解释“画蛇添瓒斥\ufffd\ufffd",
+        ),  # 一 may be 个 or 中; the last byte is lost, and with it all that it was part of
         ("今天下雨", "今天下雨"),
         ("吗?", "鍚\ufffd?"),
     ],
 )
 def test_lost_bytes(line: str, expected: str) -> None:
-    """The byte 0x80 within a text is known from where it was lost; any other is not, and what it belonged to stays."""
+    """A lost byte within a text is taken for 0x80 only where nothing else can have stood there; what any other belonged to stays."""
     assert repair(line.encode().decode("gb18030", errors="replace")) == expected
 
 
@@ -261,3 +265,12 @@ def test_real_lines() -> None:
         count, restored, _ = bench.recall(picked["zh"], "utf-8" if wrong == "gbk" else "gbk", wrong)
         assert restored >= 0.98 * count > 0
     assert list(bench.changes(sources)) == []
+
+
+@pytest.mark.parametrize("decoder", ["gbk", "gb18030"])
+@pytest.mark.parametrize(
+    "line", ["自动化对就业情况会产生什么影响？", "感觉一个月没见，好想你啊！", "今天的天气很好，我们去公园走走吧。", "瓶装和储存"]
+)
+def test_no_character_is_made_up_for_a_lost_byte(line: str, decoder: str) -> None:
+    found = repair(line.encode().decode(decoder, errors="replace"))
+    assert set(re.findall("[\u4e00-\u9fff]", found)) & set("臀逞昀囀者一") <= set(line)

@@ -142,3 +142,9 @@ def test_time_is_linear_where_every_opener_is_another_one() -> None:
     pieces(environments)
     pieces(falling)
     assert time.process_time() - began < 3
+
+
+def test_code_at_the_end_of_a_chinese_line_does_not_cover_what_is_said_before_it() -> None:
+    text = '請模擬一個終端機。不要解釋。第一個指令是 console.log("Hello");'
+    assert [piece for kept, piece in pieces(text) if not kept] == ["請模擬一個終端機。不要解釋。"]
+    assert [piece for kept, piece in pieces('alert("你好。");') if not kept] == []

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from corpus.text.wikitext import Policy, converted, extract, plain, redirect, site
+from corpus.text.wikitext import Policy, closed, converted, extract, plain, redirect, site, structured
 
 ZH = site("zhwiki", "zh")
 POLICIES = (
@@ -146,3 +146,25 @@ def test_real_pages_hold_no_markup() -> None:
             assert len(found) > 100
             for debris in ("{{", "[[", "]]", "-{", "}-", "thumb|", "<ref", "（）", "()", "，，", "&nbsp;"):
                 assert debris not in found, debris
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("梅溪镇（）位于山谷中。", "梅溪镇位于山谷中。"),
+        ("某州（），，是北部的一州，产、、铁。", "某州，是北部的一州，产、铁。"),
+        ("Fenwick (; ) is a small town.", "Fenwick is a small town."),
+        ("Fenwick () is a small town.", "Fenwick is a small town."),
+        ("先调用 main()，再写 f ()", "先调用 main()，再写 f ()"),
+        ("void f () {", "void f () {"),
+    ],
+)
+def test_what_an_extractor_emptied_is_closed(text: str, expected: str) -> None:
+    assert closed(text) == expected
+    assert closed(expected) == expected
+
+
+def test_headings_and_lists_that_an_extractor_left() -> None:
+    assert structured("right\n某省是山区。\n== 人口 ==\n* 甲县\n** 乙镇\n===历史===\n**重要**\na == b") == (
+        "某省是山区。\n## 人口\n- 甲县\n  - 乙镇\n### 历史\n**重要**\na == b"
+    )
