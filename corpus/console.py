@@ -97,9 +97,13 @@ def cell(value: Any) -> str:
 def visible(text: str) -> str:
     """Text with its control characters, but for line ends and tabs, shown as escapes."""
     return "".join(
-        c if c in "\n\t" or (c.isprintable() or (c.isspace() and c not in "\r\v\f\x1c\x1d\x1e\x1f\x85")) else f"\\x{ord(c):02x}"
-        for c in text
+        c if c in "\n\t" or (c.isprintable() or (c.isspace() and c not in "\r\v\f\x1c\x1d\x1e\x1f\x85")) else _escaped(c) for c in text
     )
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from corpus.errors import RecipeError, nearest
 from corpus.schema import Kind
-from corpus.text.columns import MEASURES
+from corpus.text.columns import MEASURES, SHARES, WORDS
 from corpus.text.settings import ALL_RULES, PERSONAL, Script, TextSettings, Traits
 
 _RESERVED = {"train", "test", "dev", "eval", "valid", "validation"}
@@ -66,6 +66,8 @@ class _Model(BaseModel):
 
 def _as_kinds(value: Any) -> Any:
     """Names of kinds as kinds."""
+    if isinstance(value, str):
+        value = [value]
     if not isinstance(value, list):
         return value
     known = [k.value for k in Kind]
@@ -165,7 +167,7 @@ class Clean(_Model):
     @field_validator("rules", "without", "mask", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
     @field_validator("rules", "without")
     @classmethod
@@ -182,6 +184,13 @@ class Clean(_Model):
             if kind not in PERSONAL:
                 raise ValueError(f"there is no kind {kind!r} of personal data{nearest(kind, PERSONAL)}; known are {', '.join(PERSONAL)}")
         return value
+
+    @model_validator(mode="after")
+    def _is_done(self) -> Clean:
+        for said, rule in ((self.script != "keep", "script"), (bool(self.mask), "mask")):
+            if said and rule not in self.active:
+                raise ValueError(f"{rule!r} is asked for, and the rule of that name is off: put it into rules, or take it out of without")
+        return self
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -215,7 +224,7 @@ class Limit(_Model):
     @field_validator("among", "sources", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
     @field_validator("min", "max", mode="before")
     @classmethod
@@ -242,6 +251,17 @@ class Limit(_Model):
             raise ValueError(f"measure {self.measure!r} has words for values: limit it with among")
         if not words and self.among:
             raise ValueError(f"measure {self.measure!r} is a number: limit it with min and max")
+        if words:
+            known = WORDS[self.measure]
+            for word in self.among:
+                if word not in known:
+                    raise ValueError(f"measure {self.measure!r} is never {word!r}{nearest(word, known)}; it is {', '.join(known)}")
+        if not self.among and self.min is None and self.max is None:
+            raise ValueError(f"a limit of {self.measure!r} without a bound: give it {'among' if words else 'min or max'}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}: nothing would be left")
+        if self.measure in SHARES and not all(bound is None or 0 <= bound <= 1 for bound in (self.min, self.max)):
+            raise ValueError(f"measure {self.measure!r} is a share: its bounds are from 0 to 1")
         return self
 
     def covers(self, source: str) -> bool:
@@ -291,7 +311,7 @@ class SplitSpec(_Model):
     @field_validator("sources", "upstream", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
     @field_validator("kinds", mode="before")
     @classmethod
@@ -341,7 +361,7 @@ class Recipe(_Model):
     @field_validator("filter", mode="before")
     @classmethod
     def _limits(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
     @field_validator("name")
     @classmethod

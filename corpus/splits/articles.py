@@ -7,11 +7,13 @@ never cut, and a row that was allocated is never lost.
 
 from __future__ import annotations
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.schema import MESSAGES
 from corpus.text.excerpt import lead, question
+from corpus.text.script import scripts
 
 
 def as_dialogues(rows: pa.Table, most: int) -> pa.Table:
@@ -24,9 +26,10 @@ def as_dialogues(rows: pa.Table, most: int) -> pa.Table:
         return rows
     messages = rows["messages"].to_pylist()
     ids, titles, texts = (rows[name].to_pylist() for name in ("row_id", "title", "text"))
-    for n in at:
+    written = scripts(pl.Series([texts[n] for n in at], dtype=pl.String)).to_list()
+    for n, script in zip(at, written, strict=True):
         text = texts[n] or ""
-        asked = question(titles[n] or "", int(ids[n][:8], 16))
+        asked = question(titles[n] or "", int(ids[n][:8], 16), traditional=script == "hant")
         messages[n] = [{"role": "user", "content": asked}, {"role": "assistant", "content": _opening(text, most)}]
     return rows.set_column(rows.schema.get_field_index("messages"), rows.schema.field("messages"), pa.array(messages, MESSAGES))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -33,6 +33,7 @@ VERSION = 3
 _LIBRARIES = ("pyarrow", "polars", "numpy", "OpenCC", "pycld2")
 _CONVERSATIONS = ("messages", "chosen", "rejected")
 _TEXTS = ("title", "text")
+_ABOUT_SCRIPT = ("繁体", "繁體", "正體中文", "正体中文", "简体", "簡體", "raditional Chinese", "implified Chinese")
 _AS_PARSED = ("row_id", "source", "subset", "license", "file", "record", "kind", "upstream_split", "meta")
 
 
@@ -165,7 +166,18 @@ def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) ->
     pieces = [*(flat[name].contents for name in _CONVERSATIONS), *(pl.Series(_whole(table[name]), dtype=pl.String) for name in _TEXTS)]
     row_of = np.concatenate([*(flat[name].rows for name in _CONVERSATIONS), *(np.arange(n) for _ in _TEXTS)])
     text_rules = tuple(r for r in TEXT_RULES if r.name in masks)
-    texts, changes, marks = rules.clean(pl.concat(pieces), text_rules, settings)
+    whole = pl.concat(pieces)
+    texts, changes, marks = rules.clean(whole, text_rules, settings)
+    if "script" in masks and settings.script != "keep":
+        # A row that is about the two scripts (请翻译成繁体中文) says nothing any more when all of it is in one.
+        about = np.zeros(n, dtype=bool)
+        about[row_of[whole.str.contains_any(list(_ABOUT_SCRIPT)).fill_null(False).to_numpy()]] = True
+        about &= (pl.Series(_whole(table["kind"]), dtype=pl.String) != "document").to_numpy()
+        at = np.flatnonzero(about[row_of])
+        if len(at):
+            kept, again, marks[at] = rules.clean(whole.gather(at), text_rules, replace(settings, script="keep"))
+            texts = texts.clone().scatter(at, kept)
+            changes = {name: np.concatenate([places[~about[row_of[places]]], at[again[name]]]) for name, places in changes.items()}
     for name, at in changes.items():
         masks[name][row_of[at]] = True
     ends = np.cumsum([len(piece) for piece in pieces]).tolist()

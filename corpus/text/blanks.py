@@ -21,6 +21,7 @@ _MARKER = re.compile(r"[ \t]*(?:[-*+•]|[0-9]{1,3}[.)、])$")
 _VERSE = re.compile("[ \u3000]*[\u4e00-\u9fff][\u4e00-\u9fff，、；？！· \u3000]{2,24}")
 _FILL = 4
 _CELL = 12
+_PAIR = 4
 _DRAWN = "|│┃┆+/\\_"
 _BRACKETS = {"(": ")", "（": "）", "[": "]", "【": "】", "“": "”", "《": "》", "_": "_"}
 
@@ -57,8 +58,11 @@ def _columns(lines: list[str], pair: tuple[int, int], gaps: dict[int, list[tuple
 
 def _cells(line: str, gaps: list[tuple[int, int]]) -> bool:
     """Whether a line is a row of short cells, as the head of a table is."""
-    if len(gaps) < 2 or (len(gaps) == 2 and min(end - start for start, end in gaps) < 3):
+    if len(gaps) < 3 and min(end - start for start, end in gaps) < 3:
         return False
+    if len(gaps) == 1:  # a pair of single values, as in a tree that is drawn with blanks
+        [(start, end)] = gaps
+        return line.isascii() and len(line[:start].lstrip()) <= _PAIR and len(line[end:].rstrip()) <= _PAIR
     starts, ends = (0, *(end for _, end in gaps)), (*(start for start, _ in gaps), len(line.rstrip()))
     return all(end - start <= _CELL for start, end in zip(starts, ends, strict=True))
 

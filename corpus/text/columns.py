@@ -44,3 +44,8 @@ MEASURES: tuple[tuple[str, pa.DataType, str], ...] = (
     ("ips", _INT, "routed IP addresses"),
 )
 """Name, type and meaning of every measure, in the order of the columns."""
+
+SHARES = frozenset(name for name, of, _ in MEASURES if of == pa.float32() and name != "mean_word")
+"""Measures that are from 0 to 1."""
+WORDS = {"script": ("hans", "hant", "mixed"), "language": ("zh", "en", "mixed", "other")}
+"""The values of measures that are words."""

@@ -109,6 +109,8 @@ def _keep(
             if kind == HAN:
                 if not whole[i] and not kinds[before[j]] & unwanted:
                     after[j] = before[j]
+                if (after[j] >= 0x20000 or 0x3400 <= after[j] < 0x4DC0) and before[j] < 0x20000:
+                    after[j] = before[j]
                 if kinds[after[j]] & unwanted:  # a slip in a dictionary: 不可貲計 becomes 不可赀計
                     after[j] = table[after[j]]
                 continue

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from corpus.text.scripts import TO_TRADITIONAL, converter
+
 _TOKENS = re.compile(r"```|\n|[（(\[［【「『“《〔]|[）)\]］】」』”》〕]|[。！？!?]+|\.+|…+")
 _OPENING = frozenset("（([［【「『“《〔")
 _CLOSING = frozenset("）)]］】」』”》〕")
@@ -125,15 +127,19 @@ _ENGLISH = (
 )
 
 
-def question(title: str, number: int, *, chinese: bool | None = None) -> str:
+def question(title: str, number: int, *, chinese: bool | None = None, traditional: bool = False) -> str:
     """A prompt that asks for what an article says.
 
     Args:
         title: of the article.
         number: which wording, any number: a hash of the row, say.
         chinese: the language of the article; None to tell by the title.
+        traditional: whether a Chinese question is to be in traditional script.
     """
     if chinese is None:
         chinese = _HAN.search(title) is not None
     wordings = _CHINESE if chinese else _ENGLISH
-    return wordings[number % len(wordings)].replace("{}", title)
+    wording = wordings[number % len(wordings)]
+    if chinese and traditional:
+        wording = converter(TO_TRADITIONAL).convert(wording)
+    return wording.replace("{}", title)

@@ -28,9 +28,9 @@ TO_TRADITIONAL = "s2tw"
 nor (but for the last) Hong Kong does. Neither conversion replaces words (软件 does not become 軟體): what a text says, and how, is
 not a matter of script."""
 
-_KEPT = "㐹万亘价党厂厘叶广恒据柜极棱涂淀确种胜腊膻苹蚝蜡蝎跖适熏" + "劄剋扞昇氾祕脩蒐谿釐陞濛"
+_KEPT = "㐹万亘价党厂厘叶广恒据柜极棱涂淀确种胜腊膻苹蚝蜡蝎跖适熏" + "劄剋扞昇氾祕脩蒐谿釐陞濛" + "噁癥"
 """What OpenCC's dictionaries keep in some words and names of the other script (拮据, 恒大, 党項, 涂姓; 束脩, 蒋昇). After a conversion they
-may still be there, and are right, so they must not call for another."""
+may still be there, and are right, so they must not call for another. 噁 (二噁英, 甲噁唑) and 癥 (癥瘕) are right in either script."""
 _IDEOGRAPHS = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0x20000, 0x2FA20))
 _COMPATIBLE = 0x2F800
 """From here on the second range of compatibility ideographs."""
@@ -61,13 +61,19 @@ def only() -> tuple[np.ndarray, np.ndarray]:
     to_simplified, to_traditional = single(TO_SIMPLIFIED), single(TO_TRADITIONAL)
     changes = (to_traditional[codes] != codes) & (single("s2hk")[codes] != codes) & (to_simplified[codes] == codes)
     simplified = np.array([code for code in codes[changes] if not _in_big5(chr(code))])
-    traditional = np.array([code for code in codes[to_simplified[codes] != codes] if not _in_gb2312(chr(code))])
+    becomes = codes[(to_simplified[codes] != codes) & ~rare(to_simplified[codes])]
+    traditional = np.array([code for code in becomes if not _in_gb2312(chr(code))])
     kept = [ord(char) for char in _KEPT]
     simplified, traditional = np.setdiff1d(simplified, kept), np.setdiff1d(traditional, kept)
     # A conversion must leave none of the characters that made it necessary.
     simplified = simplified[~np.isin(to_traditional[simplified], simplified)]
     traditional = traditional[~np.isin(to_simplified[traditional], traditional)]
     return simplified, traditional
+
+
+def rare(codes: np.ndarray) -> np.ndarray:
+    """Which code points lie in the extensions: simplified characters by analogy (喎 → 㖞), which hardly any text or font has."""
+    return ((codes >= 0x3400) & (codes < 0x4DC0)) | (codes >= 0x20000)
 
 
 def _codes() -> list[int]:

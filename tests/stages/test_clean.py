@@ -130,6 +130,13 @@ def test_characters_are_those_of_all_texts() -> None:
     assert found.measures["chars"].to_pylist() == [6, 5, len("Question?Good.Bad.")]
 
 
+def test_a_row_about_scripts_keeps_its_own() -> None:
+    asks = row(messages=talk("请翻译成繁体中文：我爱你们。", "我愛你們。"))
+    found = run(asks, row(messages=talk("请翻译成英文：我愛你們。", "I love you.")), settings=Clean(script="simplified"))
+    assert found.rows["messages"].to_pylist() == [asks["messages"], talk("请翻译成英文：我爱你们。", "I love you.")]
+    assert found.rows["changed_by"].to_pylist() == [[], ["script"]]
+
+
 # --- keys
 
 

@@ -184,8 +184,11 @@ class _Parser:
 
 
 def _lenient(text: str) -> str:
-    """The text with the backslash doubled before every character that JSON does not let it stand before."""
-    return _ESCAPE.sub(lambda m: m[0] if m[1] is None else "\\" + m[0], text)
+    """The text with the backslash doubled before every character that JSON does not let it stand before.
+
+    Also before b and f: whoever wrote `\\d` as it stands wrote `\\b` so too, and meant no backspace.
+    """
+    return _ESCAPE.sub(lambda m: m[0] if m[1] is None and m[0] not in ("\\b", "\\f") else "\\" + m[0], text)
 
 
 def _message(error: ValueError) -> str:
