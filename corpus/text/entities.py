@@ -29,8 +29,10 @@ _ANGLES = re.compile(r"&(?:[lg]t|[LG]T|#0{0,3}6[02]|#[xX]3[cCeE]);")
 _UNESCAPED = re.compile(r"[<>\"]|&(?!(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});)")
 _TWICE = re.compile(r"&amp;(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9xX][0-9A-Fa-f]{0,6});")
 
+_ATTRIBUTES = (
     r"(?:\s++(?:[A-Za-z_:@][-\w:.]*+\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>=]++)"
     r"|(?:nowrap|checked|disabled|selected|hidden|open|controls)))*+"
+)
 """What may stand in a tag: without a value only what HTML itself knows so. `a<b and c>d` is no tag."""
 _TAG = re.compile(rf"<(/?)({'|'.join(sorted(ELEMENTS, key=len, reverse=True))}){_ATTRIBUTES}\s*+/?>", re.IGNORECASE)
 _COMMENT = re.compile(r"<!--[^<>]*+-->")
