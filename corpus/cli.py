@@ -202,6 +202,10 @@ def _load(recipe: str, data: Path | None) -> tuple[Any, Path]:
 
 def main() -> None:
     """Entry point: turns errors that a user can act on into one message and exit status 2."""
+    if sys.getfilesystemencoding() != "utf-8":
+        # Files with Chinese names would be other files: some sources are not found, rows get other ids.
+        sys.stderr.write(f"corpus: this Python reads file names as {sys.getfilesystemencoding()}; set PYTHONUTF8=1, or a UTF-8 locale\n")
+        sys.exit(2)
     allocators.configure()
     try:
         cli.main(standalone_mode=False)

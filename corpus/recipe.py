@@ -94,6 +94,14 @@ class SourceTraits(_Model):
     def _tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
+    @field_validator("speakers")
+    @classmethod
+    def _markers(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        for marker in value or ():
+            if not marker.strip():
+                raise ValueError(f"a marker needs a character to be found by; {marker!r} would begin a turn on every line")
+        return value
+
     def over(self, declared: Traits) -> Traits:
         """`declared`, with what is said here in its place."""
         said = self.model_dump(exclude_none=True)

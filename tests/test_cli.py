@@ -369,3 +369,12 @@ def test_file_names_with_control_characters_do_not_reach_the_terminal(run: Any, 
         said = run("why", row_id, "--warehouse", "wh")
         assert said.status == 0
         assert "\x1b" not in said.out
+
+
+def test_file_names_are_read_as_utf_8_or_not_at_all() -> None:
+    environment = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    done = subprocess.run([sys.executable, "-m", "corpus.cli", "sources"], env=environment, capture_output=True, text=True, check=False)
+    if "reads file names as" not in done.stderr:
+        pytest.skip("this system's file names are UTF-8 under any locale")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "PYTHONUTF8=1" in done.stderr

@@ -327,6 +327,16 @@ def test_a_cache_of_the_wrong_shape_is_no_cache(copy: tuple[Path, Path]) -> None
     assert pipeline.plan(recipe_of(), data, root).changes == []
 
 
+@pytest.mark.parametrize("content", [b'{"a": 3}', b"[1, 2", b"3", b"null"])
+def test_what_is_no_record_of_a_build_is_made_again(built: tuple[Path, Path], copy: tuple[Path, Path], content: bytes) -> None:
+    data, root = copy
+    for path in (root / "builds.jsonl", *(root / "builds").iterdir()):
+        path.write_bytes(content)
+    planned, made = plan_and_build(data, root)
+    assert (planned.changes, made) == ([], set())
+    assert hashes(root) == hashes(built[1])
+
+
 def test_leftovers_are_swept_even_when_nothing_has_changed(copy: tuple[Path, Path]) -> None:
     data, root = copy
     make_build(data, root)

@@ -117,6 +117,12 @@ def test_mistakes(text: str) -> None:
         assert part in message
 
 
+@pytest.mark.parametrize("marker", ["", " ", "\\n"])
+def test_a_marker_that_begins_every_line_is_none(marker: str) -> None:
+    with pytest.raises(RecipeError, match="a marker needs a character"):
+        parse(f'name: r\nsources: [{{name: lima, traits: {{speakers: {{"{marker}": user}}}}}}]\n', "r.yaml")
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     assert len(mistake("name: 3\nsede: 1\nsources: [belle-1m]\ndedup: {exact: 1}").splitlines()) == 3
 

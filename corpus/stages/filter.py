@@ -112,6 +112,8 @@ def decide(table: pa.Table, limits: Sequence[Limit]) -> pa.Table:
                 reasons[out], rules[out] = "limit", f"{name}.among"
                 details[out] = [f"{name} is {w}, expected {' or '.join(limit.among)}" for w in words[out]]
                 continue
+            if limit.min is None and limit.max is None:
+                continue  # a limit without bounds lifts an earlier one, for words too
             numbers = table[name].cast(pa.float64()).to_numpy()
             for side, bound in (("min", limit.min), ("max", limit.max)):
                 if bound is None:

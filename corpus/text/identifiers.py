@@ -48,7 +48,7 @@ _VERSION_AFTER = re.compile(r"(?ai) ?(?:新版|版|正式版|build|version|relea
 _HOST = re.compile(r"(?ai)(?:\bip|地址|从|来自|host|server|服务器|网关|dns|ping|ssh|://|登录|user|from|address|connect)[^\d\n]{0,16}\Z")
 _UNIT = re.compile(
     r"[ ]?(?:元|块|万|萬|亿|億|%|％|人民币|美元|个|個|人次|次|年|㎡|平方|公里|米|吨|千克|公斤|kg\b|km\b"
-    r"|USD|RMB|dollars|people|℃|°|[*×÷^=]|[+] ?\d|/ ?\d{1,6}(?!\d)|[-−] ?\d{1,2}(?!\d)|[-−] \d)"
+    r"|USD|RMB|dollars|people|℃|°|[*×÷^=]|[+](?!86[ -]?1[3-9]\d) ?\d|/ ?\d{1,6}(?!\d)|[-−] ?\d{1,2}(?!\d)|[-−] \d)"
 )
 _SUM = re.compile(r"(?:[=(]\s?[-−]|[$¥￥€£#^×÷*=<>]\s?|\d\s?[+−-]\s?|[a-zA-Z]\s?=\s?|[+*/]\s)\Z")
 

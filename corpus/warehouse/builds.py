@@ -41,6 +41,10 @@ _OWN = re.compile(
 """Names that stages give to files. A file that was committed just before a kill is in no manifest, so its name must tell whose it is."""
 
 
+_TOLD = {"recipe", "about", "data", "finished", "settings", "sources", "partitions"}
+"""What `builds/<recipe>.json` must say to be one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Build:
     """A complete build of a recipe: what it was made from, the partitions it consists of, and the figures of its summary."""
@@ -144,7 +148,7 @@ class Warehouse:
         found = {}
         for path in sorted((self.root / "builds").glob("*.json")):
             loaded = _load(path)
-            if not loaded:
+            if not loaded.keys() >= _TOLD:
                 continue
             ids = tuple((str(s), str(k), str(f)) for s, k, f in loaded.pop("partitions"))
             made = tuple(p for p in (self.manifests.get(*i) for i in ids) if p is not None)
@@ -174,9 +178,11 @@ class Warehouse:
         out = []
         for line in lines:
             try:
-                out.append(json.loads(line))
+                loaded = json.loads(line)
             except ValueError:
                 continue  # a line that a crash tore
+            if isinstance(loaded, dict) and {"recipe", "fingerprint"} <= loaded.keys():
+                out.append(loaded)
         return out
 
     def record(self, build: Build) -> None:

@@ -60,6 +60,11 @@ def test_the_last_limit_that_covers_a_row_decides() -> None:
     assert set(ledger(rows, "[{measure: chars, max: 20}, {measure: chars, min: 3, kinds: [document]}]")) == set()
 
 
+def test_a_limit_without_bounds_lifts_an_earlier_one_for_words_too() -> None:
+    rows = measured({"language": "other"}, {"language": "other", "kind": "prompt"})
+    assert list(ledger(rows, "[{measure: language, among: [zh]}, {measure: language, kinds: [prompt]}]")) == ["0"]
+
+
 def test_a_limit_of_one_source_is_no_limit_of_another() -> None:
     [limit] = limits("[{measure: chars, min: 10, sources: [lima]}]")
     assert limit.covers("lima")

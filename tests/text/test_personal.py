@@ -41,6 +41,7 @@ def test_precision_and_recall_on_generated_sentences() -> None:
         ("邮箱a.li@qq.com/b.wu@163.com", "邮箱<email>/<email>"),
         ("Visa 4539 5787 6362 1486 was charged", "Visa <bank_card> was charged"),
         ("ping 202.108.22.5:80", "ping <ip>:80"),
+        ("+86 13812345678 +86 13912345678 +8613712345678", "<phone> <phone> <phone>"),
         ("地址2408:8207:7850:1a2b:3c4d:5e6f:1234:5678。", "地址<ip>。"),
     ],
 )
@@ -110,7 +111,8 @@ def test_masking_is_idempotent_selected_by_marks_and_touches_nothing_else(text: 
 @pytest.mark.parametrize(
     "text",
     ["1" * 400_000, "1 " * 200_000, "1.1." * 100_000, "a@" * 200_000, "a" * 400_000 + "@", "a.a@" * 100_000, ":1" * 200_000, "138 1234 5678 " * 20_000,
-     "+1(" * 130_000, "1" + " " * 400_000, "a@" + "a-" * 200_000, "@" + "a." * 200_000, "http://" + "1381234567/" * 30_000, "(" * 400_000],
+     "+1(" * 130_000, "1" + " " * 400_000, "a@" + "a-" * 200_000, "@" + "a." * 200_000, "http://" + "1381234567/" * 30_000, "(" * 400_000,
+     "+86 13812345678 " * 12_000, "123.123.123.123/" * 12_000],
     ids=lambda text: text[:12],
 )  # fmt: skip
 def test_hostile_texts_are_not_quadratic(text: str) -> None:

@@ -10,7 +10,7 @@ from corpus.sources.base import Frame
 from corpus.sources.framing.lines import Line, decoded_lines
 from corpus.sources.framing.stream import Builder, Limits, Stream
 
-_OPEN = re.compile(r"\s*<doc ((?:[\w:-]+=\".*\"\s*)+)>\s*\Z")
+_OPEN = re.compile(r"\s*<doc ([\w:-]+=\".*\"\s*)>\s*\Z")  # from the first attribute to the last: matching each is exponential
 # WikiExtractor does not escape quotes in titles: a value ends where the next attribute or the tag's end follows.
 _ATTRIBUTE = re.compile(r"([\w:-]+)=\"(.*?)\"(?=\s+[\w:-]+=\"|\s*\Z)")
 

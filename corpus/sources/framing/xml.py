@@ -22,8 +22,7 @@ _BORDER = re.compile(rb"</?page>")
 _DECLARATION = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _LANG = re.compile(rb"<mediawiki\b[^>]*\bxml:lang=[\"']([^\"']*)[\"']")
 _DBNAME = re.compile(rb"<dbname>([^<]*)</dbname>")
-_NAMESPACE = re.compile(rb"<namespace\b[^>]*\bkey=[\"'](-?\d{1,6})[\"'][^>]*(?<!/)>([^<]{1,255})</namespace>")
-_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+_NAMESPACE = re.compile(rb"<namespace\b[^<>]{0,200}?\bkey=[\"'](-?\d{1,6})[\"'][^<>]{0,200}(?<!/)>([^<]{1,255})</namespace>")
 _TEXT_BUFFER = 1 << 18
 
 RECORDS_PER_BYTE = 10_000
@@ -95,6 +94,19 @@ class Export:
             if not self._more():
                 return -1
 
+    def _border(self) -> tuple[int, bytes]:
+        """Distance to the next tag of a page behind the position, and the tag, reading on as `_find` does; (-1, b"") for none.
+
+        Whichever comes first: a file of beginnings must not be searched for an end from each of them.
+        """
+        ahead = 1
+        while (found := _BORDER.search(self._data, self._at + ahead)) is None:
+            waiting = len(self._data) - self._at
+            ahead = max(ahead, waiting - len(_CLOSE) + 1)
+            if waiting > self._limits.record_bytes or not self._more():
+                return -1, b""
+        return found.start() - self._at, found[0]
+
     def head(self) -> bool:
         """Reads what precedes the first page. False when no page follows; a reject tells why, unless the file is an empty export."""
         distance = self._find(_OPEN, 0)
@@ -148,15 +160,13 @@ class Export:
 
     def _page(self) -> None:
         """Takes the page at the position."""
-        end = self._find(_CLOSE, 0)
-        if max(end, len(self._data) - self._at if end < 0 else 0) > self._limits.record_bytes:
+        distance, border = self._border()
+        if max(distance, len(self._data) - self._at if distance < 0 else 0) > self._limits.record_bytes:
             self._skip_page()
-            return
-        inner = self._data.find(_OPEN, self._at + 1, self._at + end if end >= 0 else len(self._data)) - self._at
-        if inner > 0:
-            self._take(inner, "xml", "a page without an end tag")
-        elif end >= 0:
-            raw = self._data[self._at : self._at + end + len(_CLOSE)]
+        elif border == _OPEN:
+            self._take(distance, "xml", "a page without an end tag")
+        elif border == _CLOSE:
+            raw = self._data[self._at : self._at + distance + len(_CLOSE)]
             self._parse(raw)
             self._at += len(raw)
         elif self._stream.fault is not None:
@@ -215,7 +225,7 @@ class Export:
     def _between(self, distance: int) -> None:
         """Accounts for what stands between pages, or behind the last one."""
         end = self._at + distance if distance >= 0 else len(self._data)
-        gap = _COMMENT.sub(b"", self._data[self._at : end]).strip()
+        gap = _without_comments(self._data[self._at : end]).strip()
         if distance >= 0:
             if gap:
                 self._reject(self._at, end - self._at, "xml", f"text between pages; found {gap[:40]!r}", gap)
@@ -225,6 +235,16 @@ class Export:
             else:
                 self._reject(self._at, end - self._at, "truncated", "the file ends before </mediawiki>", gap)
         self._at = end
+
+
+def _without_comments(data: bytes) -> bytes:
+    """What is left of data without its XML comments. One that is not closed stays."""
+    out = []
+    at = 0
+    while (start := data.find(b"<!--", at)) >= 0 and (end := data.find(b"-->", start + 4)) >= 0:
+        out.append(data[at:start])
+        at = end + 3
+    return b"".join([*out, data[at:]])
 
 
 def _text(match: re.Match[bytes] | None) -> str | None:

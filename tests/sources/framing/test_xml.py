@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import bz2
+import time
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,21 @@ def test_the_header_names_the_namespaces(tmp_path: Path) -> None:
     frames = [frame for opened in open_file(path, "x.xml", "mediawiki") for frame in opened.frames]
     assert {frame.header for frame in frames} == {((-2, "Media"), (6, "文件"), (4, "A & B"))}
     assert all("namespaces" not in value for frame in frames for value in frame.values)
+
+
+@pytest.mark.parametrize(
+    ("data", "format"),
+    [
+        (HEAD.replace("<namespaces>", "<namespaces>" + "<namespace " * 50_000) + page(1) + "</mediawiki>", "mediawiki"),
+        (HEAD.replace("<namespaces>", "<namespaces><namespace" + ' key="1"' * 50_000) + page(1) + "</mediawiki>", "mediawiki"),
+        (HEAD + page(1) + "<!--" * 100_000, "mediawiki"),
+        (HEAD + "<page>" * 100_000, "mediawiki"),
+        ("<doc " + 'a="" ' * 50, "wikiextractor"),
+        ("<doc " + 'a="" ' * 50_000, "wikiextractor"),
+    ],
+    ids=["namespaces", "keys", "comments", "pages", "attributes", "many attributes"],
+)
+def test_what_is_opened_and_never_closed_takes_linear_time(tmp_path: Path, data: str, format: str) -> None:
+    started = time.process_time()
+    read(tmp_path / "x.xml", data.encode(), format)
+    assert time.process_time() - started < 5
