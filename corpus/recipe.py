@@ -211,7 +211,7 @@ class Clean(_Model):
 
 
 class Limit(_Model):
-    """A limit of one measure. Of several limits of the same measure, the last one that covers a row decides.
+    """A limit of one measure. Of several limits of the same measure, the last one that covers a row decides; without bounds it lifts them.
 
     Attributes:
         measure: a column of the table measures.
@@ -264,8 +264,6 @@ class Limit(_Model):
             for word in self.among:
                 if word not in known:
                     raise ValueError(f"measure {self.measure!r} is never {word!r}{nearest(word, known)}; it is {', '.join(known)}")
-        if not self.among and self.min is None and self.max is None:
-            raise ValueError(f"a limit of {self.measure!r} without a bound: give it {'among' if words else 'min or max'}")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}: nothing would be left")
         if self.measure in SHARES and not all(bound is None or 0 <= bound <= 1 for bound in (self.min, self.max)):
@@ -370,6 +368,17 @@ class Recipe(_Model):
     @classmethod
     def _limits(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @field_validator("filter")
+    @classmethod
+    def _bounded(cls, value: tuple[Limit, ...]) -> tuple[Limit, ...]:
+        """A limit without a bound lifts an earlier one; where there is none, a bound was forgotten."""
+        for number, limit in enumerate(value):
+            earlier = any(other.measure == limit.measure for other in value[:number])
+            if not (earlier or limit.among or limit.min is not None or limit.max is not None):
+                bounds = "among" if limit.measure in WORDS else "min or max"
+                raise ValueError(f"a limit of {limit.measure!r} without a bound, and none before it to lift: give it {bounds}")
+        return value
 
     @field_validator("name")
     @classmethod

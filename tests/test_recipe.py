@@ -36,7 +36,7 @@ MISTAKES = {
     GOOD + "filter: [{measure: chars, min: 1, sources: [lima]}]": ["my.yaml:3: filter.0.sources: the recipe does not take source 'lima'"],
     GOOD + "clean: {rules: [trim], mask: [phone]}": ["my.yaml:3: clean: 'mask' is asked for, and the rule of that name is off"],
     GOOD + "clean: {without: script, script: simplified}": ["my.yaml:3: clean: 'script' is asked for"],
-    GOOD + "filter: [{measure: chars}]": ["my.yaml:3: filter.0: a limit of 'chars' without a bound: give it min or max"],
+    GOOD + "filter: [{measure: chars}]": ["my.yaml:3: filter: a limit of 'chars' without a bound, and none before it to lift: give it min or max"],
     GOOD + "filter: [{measure: chars, min: 10, max: 3}]": ["my.yaml:3: filter.0: min 10 is above max 3: nothing would be left"],
     GOOD + "filter: [{measure: han_share, min: 30}]": ["my.yaml:3: filter.0: measure 'han_share' is a share: its bounds are from 0 to 1"],
     GOOD + "filter: [{measure: language, among: [zh, cn]}]": ["measure 'language' is never 'cn'", "it is zh, en, mixed, other"],
