@@ -12,7 +12,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pyarrow as pa
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -62,6 +61,11 @@ FORM_KINDS: dict[Form, tuple[Kind, ...]] = {
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+def _as_tuple(value: Any) -> Any:
+    """One word, or a list, as the tuple that strict models want."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 def _as_kinds(value: Any) -> Any:
@@ -136,7 +140,7 @@ class SourceChoice(_Model):
     @field_validator("files", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        return _as_tuple(value)
 
     @field_validator("files")
     @classmethod
@@ -175,7 +179,7 @@ class Clean(_Model):
     @field_validator("rules", "without", "mask", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        return _as_tuple(value)
 
     @field_validator("rules", "without")
     @classmethod
@@ -232,7 +236,7 @@ class Limit(_Model):
     @field_validator("among", "sources", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        return _as_tuple(value)
 
     @field_validator("min", "max", mode="before")
     @classmethod
@@ -254,7 +258,7 @@ class Limit(_Model):
 
     @model_validator(mode="after")
     def _fits(self) -> Limit:
-        words = pa.types.is_string(next(type for name, type, _ in MEASURES if name == self.measure))
+        words = self.measure in WORDS
         if words and (self.min is not None or self.max is not None):
             raise ValueError(f"measure {self.measure!r} has words for values: limit it with among")
         if not words and self.among:
@@ -317,7 +321,7 @@ class SplitSpec(_Model):
     @field_validator("sources", "upstream", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        return _as_tuple(value)
 
     @field_validator("kinds", mode="before")
     @classmethod
@@ -367,7 +371,7 @@ class Recipe(_Model):
     @field_validator("filter", mode="before")
     @classmethod
     def _limits(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        return _as_tuple(value)
 
     @field_validator("filter")
     @classmethod

@@ -21,9 +21,10 @@ import numpy as np
 import polars as pl
 import pycld2
 
+from corpus.text.columns import WORDS
 from corpus.text.units import Units, units
 
-LANGUAGES = ("zh", "en", "mixed", "other")
+LANGUAGES = WORDS["language"]
 _ZH, _EN, _MIXED, _OTHER, _NONE, _ASK = range(6)
 _READ = 1000
 """Characters that the detector reads."""

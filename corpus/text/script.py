@@ -11,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from corpus.text.columns import WORDS
 from corpus.text.units import Units, units
 
-SCRIPTS = ("hans", "hant", "mixed")
+SCRIPTS = WORDS["script"]
 MINORITY = 10
 """The other script counts when it has two or more characters, and at least one in so many of those that belong to one script alone."""
 
