@@ -23,7 +23,7 @@ from corpus.text.wiki.site import Site, site
 from corpus.text.wiki.templates import resolve
 from corpus.text.wiki.variants import Converter, is_traditional
 
-__all__ = ["Page", "Policy", "Section", "Site", "converted", "extract", "plain", "redirect", "site"]
+__all__ = ["Page", "Policy", "Section", "Site", "closed", "converted", "extract", "redirect", "site", "structured"]
 
 _REDIRECT = re.compile(
     r"\s*+[#＃]\s*+(?:redirect|重定向|重新導向|転送|weiterleitung|redirection|redirección|перенаправление|넘겨주기)\s*+[:：]?\s*+\[\[([^\[\]|\n]*+)",
@@ -133,8 +133,3 @@ def converted(text: str, policy: Policy = Policy()) -> str:
         if not count:
             break
     return _UNSEEN.sub("", converter.finish(text))
-
-
-def plain(wikitext: str) -> str:
-    """The text of :func:`extract` for a page of which nothing else is known."""
-    return extract(wikitext).text
