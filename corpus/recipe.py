@@ -68,6 +68,11 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
+def _as_number(value: Any) -> Any:
+    """A whole number as the float that strict models want."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _as_kinds(value: Any) -> Any:
     """Names of kinds as kinds."""
     if isinstance(value, str):
@@ -79,6 +84,10 @@ def _as_kinds(value: Any) -> Any:
         if kind not in known:
             raise ValueError(f"there is no kind {kind!r}{nearest(str(kind), known)}; known are {', '.join(known)}")
     return tuple(Kind(k) for k in value)
+
+
+Key = Literal["whole", "prompt", "answer"]
+"""What of a row is compared with other rows."""
 
 
 class SourceTraits(_Model):
@@ -126,6 +135,10 @@ class SourceChoice(_Model):
         license: for a user's own source: its terms.
         about: for a user's own source: what it is.
         traits: what its texts are known for, over what the source declares.
+        key: what of a row is compared with other rows: whole, prompt (without the final answer; of a document its title) or answer (of a
+            document its text). By default what the source declares, and whole where it declares nothing.
+        protect: rows of an evaluation set: never dropped as duplicates, never trained on, and training rows that leak them are dropped.
+        most_near: the build fails when more than this share of the source's rows is dropped as near duplicates; over dedup.limits.
     """
 
     name: str
@@ -136,6 +149,9 @@ class SourceChoice(_Model):
     license: str = "none stated"
     about: str = ""
     traits: SourceTraits = SourceTraits()
+    key: Key | None = None
+    protect: bool = False
+    most_near: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @field_validator("files", mode="before")
     @classmethod
@@ -241,7 +257,7 @@ class Limit(_Model):
     @field_validator("min", "max", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        return _as_number(value)
 
     @field_validator("kinds", mode="before")
     @classmethod
@@ -279,16 +295,71 @@ class Limit(_Model):
         return not self.sources or source in self.sources
 
 
+class DedupLimits(_Model):
+    """Guards: a build in which near-duplicate removal takes more than this fails, and says where.
+
+    Attributes:
+        near_share: at most this share of a source's rows may be dropped as near duplicates.
+        near_least: for sources of at least so many rows.
+        component: at most so many rows may be joined to one another by near pairs.
+    """
+
+    near_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    near_least: Annotated[int, Field(ge=1)] = 1000
+    component: Annotated[int, Field(ge=2)] = 50_000
+
+
 class Dedup(_Model):
-    """Removal of duplicates: `exact` compares rows after folding case and white space."""
+    """Removal of duplicates.
+
+    Attributes:
+        exact: drop rows that are equal after folding case and white space.
+        near: drop rows that are as similar to a kept row as `threshold` says.
+        threshold: Jaccard similarity of their sets of shingles, from which rows are near.
+        unit: what a shingle is made of five of: mixed (Han characters, words, numbers) or char.
+        answers: rows are near only when what a model learns of them is, too: the same question with another answer is no duplicate.
+        template_share: shingles that occur in more than this share of a source's rows are its template, and are not compared; 1 compares all.
+        limits: guards.
+    """
 
     exact: bool = True
+    near: bool = True
+    threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    unit: Literal["mixed", "char"] = "mixed"
+    answers: bool = True
+    template_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    limits: DedupLimits = DedupLimits()
+
+    @field_validator("threshold", "template_share", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return _as_number(value)
+
+    @model_validator(mode="after")
+    def _exact_first(self) -> Dedup:
+        if self.near and not self.exact:
+            raise ValueError("near duplicates without exact ones: equal rows are near as well; set exact: true, or near: false")
+        return self
 
 
 class Decontaminate(_Model):
-    """Removal of training rows whose prompt is the prompt of an evaluation row."""
+    """Removal of training rows that leak an evaluation row: a row that its publisher marks as validation or test, or of a source with
+    `protect`.
+
+    Attributes:
+        enabled: whether it is done.
+        near: a training row goes when its prompt is as similar as this to the prompt of an evaluation row; 1 is for equal ones alone.
+        containment: a training row goes when it holds this share of the (weighted) 13-unit n-grams of an evaluation row.
+    """
 
     enabled: bool = True
+    near: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    containment: Annotated[float, Field(gt=0, le=1)] = 0.7
+
+    @field_validator("near", "containment", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return _as_number(value)
 
 
 class SplitSpec(_Model):

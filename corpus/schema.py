@@ -186,9 +186,10 @@ PAIRS = Table(
     "Compared pairs of rows, accepted as duplicates or not.",
     (
         Column("row_id", pa.string(), "one row", False),
-        Column("other_id", pa.string(), "the other", False),
-        Column("jaccard", pa.float64(), "exact Jaccard similarity of their shingle sets", False),
-        Column("accepted", pa.bool_(), "whether the similarity reaches the threshold", False),
+        Column("other_id", pa.string(), "the other, which is to be kept rather", False),
+        Column("jaccard", pa.float64(), "exact Jaccard similarity of their sets of shingles", False),
+        Column("learned", pa.float64(), "exact Jaccard similarity of what a model learns of them; null where neither has anything that is"),
+        Column("accepted", pa.bool_(), "whether both reach the threshold", False),
     ),
 )
 
@@ -303,7 +304,8 @@ DROP_REASONS = {
     "not_alternating": "a dialogue whose turns do not alternate and could not be mended",
     "limit": "outside a limit of the recipe's filter; column rule says which",
     "exact_duplicate": "equal to a kept row after folding",
-    "eval_leak": "its prompt is the prompt of an evaluation row",
+    "near_duplicate": "nearly the same as a kept row; column jaccard has the exact similarity",
+    "eval_leak": "it holds an evaluation row: its prompt, a prompt like it, or its text; column detail says which, and where",
     "over_cap": "the split has as many rows as the recipe asks for",
     "other_split": "its prompt went to another split, and splits share no prompt",
     "not_asked": "no split of the recipe takes rows of this kind and source",
