@@ -168,6 +168,25 @@ def sources(names: tuple[str, ...], data: Path | None, missing: bool, found: boo
 
 
 @cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--text", default="text", show_default=True, metavar="COLUMN", help="Column with the texts.")
+@click.option("--id", "identity", metavar="COLUMN", help="Column with unique ids.  [default: the row's number, from 0]")
+@click.option("--unit", type=click.Choice(["mixed", "char"]), default="mixed", show_default=True, help="What five of make a shingle.")
+@click.option("--threshold", type=click.FloatRange(0.5, 1), default=0.8, show_default=True, help="Jaccard similarity from which rows are near.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for kept, dropped, clusters and pairs.parquet.")
+@_json_option
+def dedup(file: Path, text: str, identity: str | None, unit: str, threshold: float, out: Path, as_json: bool) -> None:
+    """Find exact and near duplicates in one parquet FILE. Needs no warehouse; FILE stays as it is."""
+    from corpus.dedup import deduplicate
+    from corpus.dedup.summary import progress, told
+
+    with progress(file, quiet=as_json) as tell:
+        result = deduplicate(file, text=text, id=identity, unit=unit, threshold=threshold, work=out, report=tell)
+        result.write(out)
+    click.echo(told(result, out, as_json=as_json))
+
+
+@cli.command()
 @click.argument("names", nargs=-1, required=True)
 @click.option("--data", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder to put the files into.")
 @click.option("--revision", help="Branch, tag or commit on the hub.  [default: the source's]")

@@ -25,6 +25,10 @@ class DataError(CorpusError):
     """The data folder or a file in it is not what it should be, and the build cannot go on."""
 
 
+class UsageError(CorpusError):
+    """An argument has a value that there is not."""
+
+
 class RejectLimitError(DataError):
     """More of a file was rejected than the recipe allows."""
 

@@ -29,6 +29,13 @@ class Texts:
     def __len__(self) -> int:
         return len(self.bounds) - 1
 
+    def part(self, start: int, end: int) -> Texts:
+        """The rows from `start` up to `end`, over the same bytes."""
+        first, last = int(self.bounds[start]), int(self.bounds[end])
+        return Texts(
+            self.offsets[first : last + 1], self.data, self.bounds[start : end + 1] - first, self.learned[first:last], self.spaces[start:end]
+        )
+
     @classmethod
     def of(cls, column: pa.Array) -> Texts:
         """One text a row, none of it learned. A null is an empty text."""

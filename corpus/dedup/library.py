@@ -1,0 +1,277 @@
+"""Deduplication of one file or table, for people who want only this.
+
+    from corpus.dedup import deduplicate
+    result = deduplicate("rows.parquet", text="text", id="id", unit="mixed", threshold=0.8)
+
+Of rows that are equal after folding, and of rows that are near each other, the longest is kept, and of rows of the same length the one
+with the lowest id, whatever their order in the file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from corpus.dedup.files import Column, batches, schema
+from corpus.dedup.minhash import Scheme
+from corpus.dedup.near import Measure, Verdicts, judged, meet, sketch
+from corpus.dedup.units import Unit
+from corpus.errors import DataError, UsageError, nearest
+
+TABLES = ("kept", "dropped", "clusters", "pairs")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was found. `id` is the type of the id column; int64, the row's number, where there is none.
+
+    Attributes:
+        kept: row_id, in the order of the file.
+        dropped: row_id, kept_row_id, jaccard (exact; 1 for rows that are equal after folding).
+        clusters: row_id, cluster (the row_id of the cluster's best row), of rows that have a duplicate.
+        pairs: row_id, other_id, jaccard, accepted: what was compared. Rows that are equal were not.
+        rows: how many rows there were.
+        exact: how many of the dropped rows are equal to another.
+    """
+
+    kept: pa.Table
+    dropped: pa.Table
+    clusters: pa.Table
+    pairs: pa.Table
+    rows: int
+    exact: int
+
+    def write(self, folder: Path) -> None:
+        """Writes each table as a parquet file into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in TABLES:
+            pq.write_table(getattr(self, name), folder / f"{name}.parquet", compression="zstd")
+
+
+def deduplicate(
+    source: str | Path | pa.Table,
+    *,
+    text: str = "text",
+    id: str | None = None,
+    unit: str = "mixed",
+    threshold: float = 0.8,
+    work: Path | None = None,
+    report: Callable[[int], None] | None = None,
+) -> Result:
+    """Finds exact and near duplicates among the texts of a column.
+
+    Args:
+        source: a parquet file or an Arrow table.
+        text: the column of texts; a null is an empty text.
+        id: the column of ids, which must be unique; without it rows are numbered from 0.
+        unit: what five of make a shingle: mixed (Han characters, words, numbers) or char (characters).
+        threshold: Jaccard similarity from which rows are near, 0.5 to 1.
+        work: folder for temporary files, some 120 bytes a row and 8 a shingle of rows that may have a duplicate.
+        report: is told of rows as they are read.
+
+    Raises:
+        DataError: for a file that cannot be read, a missing column, or ids that are null or not unique.
+        UsageError: for a unit or threshold that there is not.
+    """
+    source = Path(source) if isinstance(source, str) else source
+    if unit not in list(Unit):
+        raise UsageError(f"there is no unit {unit!r}{nearest(unit, list(Unit))}; known are {', '.join(Unit)}")
+    if not 0.5 <= threshold <= 1:
+        raise UsageError(f"threshold {threshold:g} is not between 0.5 and 1")
+    _check(source, text, id)
+    column = Column(source, text)
+    measure = Measure(Unit(unit), Scheme.of(threshold))
+    with _folder(work) as folder:
+        found = sketch(column, measure, folder, report)
+        total = len(found.sizes)
+        leaders = _equal(found.whole)
+        unique = leaders == np.arange(total)
+        met, labels = meet(found.segments, unique)
+        concerned = ~unique
+        concerned[leaders[~unique]] = True
+        concerned[met] = True
+        ids = _Ids.read(source, id, concerned, found.sizes)
+        # The best of rows that are equal stands for them: its rank, its number.
+        best = _best(leaders, unique, ids)
+        verdicts = list(
+            judged(
+                column, measure, met, labels, ids.rank(best[met]), np.zeros(len(met), dtype=np.bool_), found.counts[met], folder, total
+            )
+        )
+    return _result(source, id, ids, total, leaders, best, verdicts)
+
+
+def _check(source: Path | pa.Table, text: str, id: str | None) -> None:
+    names = schema(source)
+    where = source if isinstance(source, Path) else "the table"
+    for name in (text, id):
+        if name is not None and name not in names.names:
+            raise DataError(f"{where}: there is no column {name!r}{nearest(name, names.names)}; it has {', '.join(names.names)}")
+    of = names.field(text).type
+    if pa.types.is_dictionary(of):
+        of = of.value_type
+    if not (pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of)):
+        raise DataError(f"{where}: column {text!r} is {of}, expected text")
+    if id is not None:
+        of = names.field(id).type
+        if not (pa.types.is_integer(of) or pa.types.is_string(of) or pa.types.is_large_string(of)):
+            raise DataError(f"{where}: column {id!r} is {of}, expected integers or text")
+
+
+@contextmanager
+def _folder(work: Path | None) -> Iterator[Path]:
+    if work is not None:
+        work.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="dedup-", dir=work))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _equal(whole: np.ndarray) -> np.ndarray:
+    """For every row the first row with the same hash (int64[rows])."""
+    n = len(whole)
+    leaders = np.arange(n, dtype=np.int64)
+    order = np.argsort(whole[:, 0], kind="stable")
+    again = whole[order[1:], 0] == whole[order[:-1], 0]
+    if not again.any():
+        return leaders
+    starts = np.flatnonzero(np.concatenate([[True], ~again]))
+    firsts = np.repeat(order[starts], np.diff(np.append(starts, n)))
+    same = whole[order, 1] == whole[firsts, 1]  # where not, half of the hash is equal by chance: then the row stands alone
+    leaders[order[same]] = firsts[same]
+    return leaders
+
+
+class _Ids:
+    """Ids and places in the order of keeping, of those rows that are concerned."""
+
+    def __init__(self, numbers: np.ndarray, values: pa.Array, ranks: np.ndarray) -> None:
+        self.numbers, self.values, self._ranks = numbers, values, ranks
+
+    @classmethod
+    def read(cls, source: Path | pa.Table, id: str | None, concerned: np.ndarray, sizes: np.ndarray) -> _Ids:
+        """Reads them.
+
+        Raises:
+            DataError: when one is null, or two are the same.
+        """
+        numbers = np.flatnonzero(concerned)
+        if id is None:
+            values: pa.Array = pa.array(numbers)
+        else:
+            parts, base = [], 0
+            for batch in batches(source, [id]):
+                column = batch.column(0)
+                parts.append(column.filter(pa.array(concerned[base : base + len(column)])))
+                base += len(column)
+            values = pa.chunked_array(parts, schema(source).field(id).type).combine_chunks() if parts else pa.array([], pa.int64())
+            if values.null_count:
+                raise DataError(f"column {id!r}: row {numbers[values.is_null().index(True).as_py()]:,} has no id")
+        order = pc.sort_indices(values).to_numpy()
+        ordered = values.take(pa.array(order))
+        if len(ordered) > 1 and (twice := pc.equal(ordered[1:], ordered[:-1]).index(True).as_py()) >= 0:
+            a, b = sorted(numbers[order[twice : twice + 2]].tolist())
+            raise DataError(f"column {id!r}: rows {a:,} and {b:,} have the same id {ordered[twice].as_py()!r}; ids must be unique")
+        by_id = np.empty(len(order), dtype=np.int64)
+        by_id[order] = np.arange(len(order))
+        ranks = np.empty(len(order), dtype=np.int64)
+        ranks[np.lexsort((by_id, -sizes[numbers].astype(np.int64)))] = np.arange(len(order))
+        return cls(numbers, values, ranks)
+
+    def rank(self, rows: np.ndarray) -> np.ndarray:
+        """The places of rows, by number."""
+        return self._ranks[np.searchsorted(self.numbers, rows)]
+
+    def of(self, rows: np.ndarray) -> pa.Array:
+        """The ids of rows, by number."""
+        return self.values.take(pa.array(np.searchsorted(self.numbers, rows)))
+
+
+def _best(leaders: np.ndarray, unique: np.ndarray, ids: _Ids) -> np.ndarray:
+    """For the first of every group of equal rows, the one of the group that is to be kept (int64[rows]; others are themselves)."""
+    best = np.arange(len(leaders), dtype=np.int64)
+    members = np.flatnonzero(~unique)
+    if len(members):
+        members = np.concatenate([members, np.unique(leaders[members])])
+        order = members[np.lexsort((ids.rank(members), leaders[members]))]
+        first = np.concatenate([[True], leaders[order[1:]] != leaders[order[:-1]]])
+        best[leaders[order[first]]] = order[first]
+    return best
+
+
+def _result(
+    source: Path | pa.Table, id: str | None, ids: _Ids, total: int, leaders: np.ndarray, best: np.ndarray, verdicts: list[Verdicts]
+) -> Result:
+    judged_rows = _joined([v.rows for v in verdicts])
+    keepers = np.full(total, -1, dtype=np.int64)
+    jaccard = np.full(total, np.nan)
+    component = np.arange(total, dtype=np.int64)
+    for v in verdicts:
+        keepers[v.rows] = np.where(v.keepers >= 0, best[v.keepers], -1)
+        jaccard[v.rows] = v.jaccard
+        component[v.rows] = v.components
+    chosen = best[leaders]
+    exact = np.flatnonzero(chosen != np.arange(total))
+    # Rows that are equal share what became of the row that stands for them.
+    final = np.where(keepers[leaders] >= 0, keepers[leaders], chosen)
+    dropped = np.flatnonzero(final != np.arange(total))
+    similar = np.where(keepers[leaders] >= 0, jaccard[leaders], 1.0)[dropped]
+
+    named = component[leaders]
+    touched = np.zeros(total, dtype=np.bool_)
+    touched[dropped] = True
+    touched[final[dropped]] = True
+    joined = np.bincount(component[judged_rows], minlength=total)[component] > 1
+    touched |= joined[leaders]
+    members = np.flatnonzero(touched)
+    cluster = named[members]
+    # A cluster is called by its best row.
+    order = np.lexsort((ids.rank(members), cluster))
+    ordered = cluster[order]
+    first = np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, dtype=np.bool_)
+    name = members[order][np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))] if len(order) else members
+    left, right = (best[_joined([v.pairs[:, i] for v in verdicts])] for i in (0, 1))
+
+    kept = np.ones(total, dtype=np.bool_)
+    kept[dropped] = False
+    return Result(
+        kept=pa.table({"row_id": _kept(source, id, kept)}),
+        dropped=pa.table({"row_id": ids.of(dropped), "kept_row_id": ids.of(final[dropped]), "jaccard": similar}),
+        clusters=pa.table({"row_id": ids.of(members[order]), "cluster": ids.of(name)}),
+        pairs=pa.table(
+            {
+                "row_id": ids.of(left),
+                "other_id": ids.of(right),
+                "jaccard": _joined([v.similarity[:, 0] for v in verdicts], np.float64),
+                "accepted": _joined([v.accepted for v in verdicts], np.bool_),
+            }
+        ),
+        rows=total,
+        exact=len(exact),
+    )
+
+
+def _kept(source: Path | pa.Table, id: str | None, kept: np.ndarray) -> pa.ChunkedArray:
+    if id is None:
+        return pa.chunked_array([pa.array(np.flatnonzero(kept))])
+    parts, base = [], 0
+    for batch in batches(source, [id]):
+        column = batch.column(0)
+        parts.append(column.filter(pa.array(kept[base : base + len(column)])))
+        base += len(column)
+    return pa.chunked_array(parts, schema(source).field(id).type)
+
+
+def _joined(parts: list[np.ndarray], of: type = np.int64) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=of)

@@ -1,0 +1,278 @@
+"""Near duplicates among many rows, in bounded memory: sketch, meet, read again, judge.
+
+Texts are read twice and never held. The first time every row is sketched, and only the keys of its bands are kept, on disk. Rows that
+meet in a band form components; the second time only rows of components are read, and their sets of shingles are written to one file for
+each group of components that fits into memory together. Each group is then judged by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from corpus.dedup.bands import MOST_ROWS, Segment, components, opened, write
+from corpus.dedup.judge import Sets, judge, sets
+from corpus.dedup.minhash import Scheme, keys, signatures
+from corpus.dedup.shingles import Shingles, shingles
+from corpus.dedup.texts import Texts
+from corpus.dedup.units import Unit
+
+GROUP_BYTES = 64 << 20
+"""Sets of shingles that are judged together."""
+_SEGMENT_ROWS = min(1 << 19, MOST_ROWS)
+
+
+class Rows(Protocol):
+    """Where texts come from. Rows are numbered from 0."""
+
+    def read(self, wanted: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, Texts]]:
+        """Yields the numbers (int64, ascending) and texts of rows, a piece at a time: all, or those that are wanted (bool[rows])."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What two rows are compared by.
+
+    Attributes:
+        unit: of which shingles are made.
+        scheme: how rows are brought together.
+        ignored: hashes of shingles that are left out where others are left (uint64, ascending, the lowest bit clear).
+    """
+
+    unit: Unit
+    scheme: Scheme
+    ignored: np.ndarray | None = None
+
+    def shingles(self, texts: Texts) -> Shingles:
+        """The shingles of rows, without those that are ignored. A row that has no others keeps all."""
+        found = shingles(texts, self.unit)
+        return found if self.ignored is None or not len(self.ignored) else without(found, self.ignored)
+
+    def keys(self, found: Shingles, spaces: np.ndarray) -> np.ndarray:
+        """The keys of their bands (uint64[rows, bands])."""
+        scheme = self.scheme
+        return keys(signatures(found.hashes, found.bounds, scheme.values, scheme.seed), spaces, scheme)
+
+
+def without(found: Shingles, ignored: np.ndarray) -> Shingles:
+    """Shingles but for those that are ignored; a row of nothing else keeps its own."""
+    bare = found.hashes & ~np.uint64(1)
+    at = np.minimum(np.searchsorted(ignored, bare), len(ignored) - 1)
+    kept = ignored[at] != bare
+    row = np.repeat(np.arange(len(found.bounds) - 1), np.diff(found.bounds))
+    left = np.bincount(row[kept], minlength=len(found.bounds) - 1)
+    kept |= left[row] == 0
+    counts = np.bincount(row[kept], minlength=len(found.bounds) - 1)
+    return Shingles(found.hashes[kept], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), found.whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Sketches:
+    """What is kept of all rows in memory.
+
+    Attributes:
+        segments: their band entries, on disk.
+        whole: a hash of their units (uint64[rows, 2]).
+        sizes: bytes of their texts (uint32, at most 4 GB).
+        counts: how many shingles they have, repetitions included (uint32).
+    """
+
+    segments: list[Segment]
+    whole: np.ndarray
+    sizes: np.ndarray
+    counts: np.ndarray
+
+
+def sketch(rows: Rows, measure: Measure, folder: Path, report: Callable[[int], None] | None = None) -> Sketches:
+    """Reads all rows and writes their band entries below `folder`. `report` is told of rows as they are done."""
+    segments: list[Segment] = []
+    waiting: list[np.ndarray] = []
+    kept: tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]] = ([], [], [])
+
+    def flush() -> None:
+        if waiting:
+            path = folder / f"{len(segments):05d}.bands"
+            with path.open("wb") as file:
+                write(file, np.concatenate(waiting), measure.scheme, measure.unit)
+            segments.append(opened(path))
+            waiting.clear()
+
+    for _, texts in rows.read():
+        found = measure.shingles(texts)
+        waiting.append(measure.keys(found, texts.spaces))
+        ends = texts.offsets[texts.bounds]
+        for column, values in zip(kept, (found.whole, np.diff(ends), np.diff(found.bounds)), strict=True):
+            column.append(values if values.dtype == np.uint64 else np.minimum(values, 0xFFFFFFFF).astype(np.uint32))
+        if sum(map(len, waiting)) >= _SEGMENT_ROWS:
+            flush()
+        if report is not None:
+            report(len(texts))
+    flush()
+    whole = np.concatenate(kept[0]) if kept[0] else np.zeros((0, 2), dtype=np.uint64)
+    sizes, counts = (np.concatenate(c) if c else np.zeros(0, dtype=np.uint32) for c in kept[1:])
+    return Sketches(segments, whole, sizes, counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What became of the rows of some components, by their numbers among all rows.
+
+    Attributes:
+        rows: all that were judged (int64[m]).
+        keepers: the row that each was dropped for, -1 for those that are kept (int64[m]).
+        jaccard: its similarity to that row; NaN for those that are kept (float64[m]).
+        components: a row of its component of verified pairs (int64[m]).
+        pairs: the two rows of each pair that was compared; the second is the one to be kept rather (int64[p, 2]).
+        similarity: their similarity, as a whole and in what is learned (float64[p, 2]; NaN where nothing is learned).
+        accepted: whether they are near (bool[p]).
+    """
+
+    rows: np.ndarray
+    keepers: np.ndarray
+    jaccard: np.ndarray
+    components: np.ndarray
+    pairs: np.ndarray
+    similarity: np.ndarray
+    accepted: np.ndarray
+
+
+def meet(segments: Sequence[Segment], alive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that meet others, and the component of each (int64, int64), both by number. `alive`: rows that take part (bool[rows])."""
+    labels = components(segments, alive)
+    counts = np.bincount(labels, minlength=len(alive)) if len(alive) else np.zeros(0, dtype=np.int64)
+    found = np.flatnonzero(alive & (counts[labels] > 1))
+    return found, labels[found]
+
+
+def judged(
+    rows: Rows,
+    measure: Measure,
+    found: np.ndarray,
+    labels: np.ndarray,
+    ranks: np.ndarray,
+    protected: np.ndarray,
+    counts: np.ndarray,
+    folder: Path,
+    total: int,
+    *,
+    budget: int = GROUP_BYTES,
+) -> Iterator[Verdicts]:
+    """Judges rows that meet, some components at a time.
+
+    Args:
+        rows: the source of texts.
+        measure: what they are compared by.
+        found: numbers of the rows (int64[m], ascending).
+        labels: the component of each (int64[m]).
+        ranks: its place in the order in which rows are to be kept (int64[m]).
+        protected: whether it is kept in any case (bool[m]).
+        counts: shingles of each, repetitions included (uint32[m]).
+        folder: for files, which are removed again.
+        total: how many rows there are in all.
+        budget: bytes of sets of shingles that are judged together.
+    """
+    if not len(found):
+        return
+    groups = _groups(labels, counts, budget)
+    wanted = np.zeros(total, dtype=np.bool_)
+    wanted[found] = True
+    spill = _Spill(folder, int(groups.max()) + 1, measure.scheme.bands)
+    place = 0
+    for numbers, texts in rows.read(wanted):
+        shingled = measure.shingles(texts)
+        spill.add(groups[place : place + len(numbers)], measure.keys(shingled, texts.spaces), sets(shingled))
+        place += len(numbers)
+    if place != len(found):
+        raise RuntimeError(f"{place:,} rows were read again, and {len(found):,} were asked for")
+    sizes, learned = spill.sizes(), spill.learned()
+    by_group = np.argsort(groups, kind="stable")
+    cuts = np.searchsorted(groups[by_group], np.arange(spill.groups + 1))
+    for group in range(spill.groups):
+        at = by_group[cuts[group] : cuts[group + 1]]
+        hashes, keyed = spill.take(group)
+        starts = np.concatenate([[0], np.cumsum(sizes[at], dtype=np.int64)[:-1]])
+        order = np.lexsort((ranks[at], labels[at]))
+        chosen = at[order]
+        result = judge(Sets(hashes, starts[order], sizes[chosen], learned[chosen]), keyed[order], protected[chosen], measure.scheme.threshold)
+        numbers = found[chosen]
+        near = np.full(len(numbers), np.nan)
+        pairs = np.stack([result.left, result.right], axis=1)
+        of_keeper = result.accepted & (result.keepers[result.left] == result.right)
+        near[result.left[of_keeper]] = result.jaccard[of_keeper]
+        yield Verdicts(
+            numbers,
+            np.where(result.keepers >= 0, numbers[result.keepers], -1),
+            near,
+            numbers[result.components],
+            numbers[pairs],
+            np.stack([result.jaccard, result.learned], axis=1),
+            result.accepted,
+        )
+
+
+def _groups(labels: np.ndarray, counts: np.ndarray, budget: int) -> np.ndarray:
+    """Divides rows into groups of whole components of about `budget` bytes each: the number of each row's group."""
+    _, component = np.unique(labels, return_inverse=True)
+    weights = np.bincount(component, weights=counts.astype(np.float64) * 8.0)
+    before = np.cumsum(weights) - weights
+    _, numbers = np.unique((before // budget).astype(np.int64), return_inverse=True)
+    return numbers[component]
+
+
+class _Spill:
+    """Sets and keys of rows in files, one pair of files for each group."""
+
+    def __init__(self, folder: Path, groups: int, bands: int) -> None:
+        self.groups = groups
+        self._folder = folder
+        self._bands = bands
+        self._sizes: list[np.ndarray] = []
+        self._learned: list[np.ndarray] = []
+
+    def _path(self, group: int, kind: str) -> Path:
+        return self._folder / f"{group:05d}.{kind}"
+
+    def add(self, groups: np.ndarray, keyed: np.ndarray, found: Sets) -> None:
+        """Appends rows to the files of their groups."""
+        self._sizes.append(found.sizes)
+        self._learned.append(found.learned)
+        order = np.argsort(groups, kind="stable")
+        cuts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+        ends = found.starts + found.sizes
+        for start, end in zip(cuts.tolist(), [*cuts[1:].tolist(), len(order)], strict=True):
+            at = order[start:end]
+            group = int(groups[at[0]])
+            with self._path(group, "keys").open("ab") as file:
+                file.write(np.ascontiguousarray(keyed[at]).data)
+            with self._path(group, "sets").open("ab") as file:
+                if len(at) == len(order):
+                    file.write(found.hashes.data)
+                else:
+                    for one in at.tolist():
+                        file.write(found.hashes[found.starts[one] : ends[one]].data)
+
+    def sizes(self) -> np.ndarray:
+        """Of all rows, in the order in which they were added."""
+        return np.concatenate(self._sizes)
+
+    def learned(self) -> np.ndarray:
+        """Of all rows, in the order in which they were added."""
+        return np.concatenate(self._learned)
+
+    def take(self, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """The sets and keys of a group, whose files are gone afterwards. What is far larger than a group should be (one component) stays
+        on disk while it is used."""
+        found = []
+        for kind in ("sets", "keys"):
+            path = self._path(group, kind)
+            if path.stat().st_size > 2 * GROUP_BYTES:
+                found.append(np.memmap(path, dtype=np.uint64, mode="r"))
+            else:
+                found.append(np.fromfile(path, dtype=np.uint64))
+            path.unlink()
+        return found[0], found[1].reshape(-1, self._bands)
