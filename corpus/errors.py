@@ -33,6 +33,10 @@ class RejectLimitError(DataError):
     """More of a file was rejected than the recipe allows."""
 
 
+class DedupLimitError(DataError):
+    """Removal of near duplicates took more than the recipe allows."""
+
+
 class WarehouseError(CorpusError):
     """The warehouse is missing, locked, or does not hold what was asked for."""
 

@@ -13,23 +13,23 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from corpus.errors import DataError, RejectLimitError
+from corpus.errors import DataError, DedupLimitError, RejectLimitError
 from corpus.executors.task import Executor, Report, Task
 from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
 from corpus.sources import get, registry, resolve
 from corpus.sources.base import Source
 from corpus.sources.found import scan
-from corpus.stages import allocate, clean, decontaminate, dedup, filter, identify, parse, render
+from corpus.stages import allocate, clean, decontaminate, dedup, filter, identify, parse, render, sketch, stock
 from corpus.stages.base import Context, UpstreamFile
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Partition, differences
 
-STAGES = (parse.NAME, identify.NAME, clean.NAME, filter.NAME, dedup.NAME, decontaminate.NAME, allocate.NAME, render.NAME)
+STAGES = tuple(s.NAME for s in (parse, identify, clean, filter, decontaminate, stock, sketch, dedup, allocate, render))
 
 Step = Generator[list[Task], Mapping[str, Partition], list[Partition]]
 
@@ -59,11 +59,19 @@ def steps(context: Context) -> Step:
     tasks = filter.plan(context, cleaned)
     ledgers = keep(tasks, (yield tasks))
 
-    tasks = dedup.plan(context, cleaned, ledgers)
-    ledgers += keep(tasks, (yield tasks))
-
     tasks = decontaminate.plan(context, cleaned, ledgers)
     ledgers += keep(tasks, (yield tasks))
+
+    tasks = stock.plan(context, cleaned)
+    stocks = keep(tasks, (yield tasks)) if tasks else []
+
+    tasks = sketch.plan(context, cleaned, stocks)
+    sketches = keep(tasks, (yield tasks)) if tasks else []
+
+    tasks = dedup.plan(context, cleaned, ledgers, stocks, sketches)
+    duplicates = keep(tasks, (yield tasks))
+    _check_duplicates(context, duplicates[0])
+    ledgers += duplicates
 
     tasks = allocate.plan(context, cleaned, ledgers)
     [allocated] = keep(tasks, (yield tasks))
@@ -105,6 +113,9 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
             traits={name: choices[name].traits.over(s.traits) for name, s in used.items()},
             files=files,
             index=index,
+            keys={name: choices[name].key or s.key for name, s in used.items()},
+            most_near={name: choices[name].most_near for name in used if choices[name].most_near is not None},
+            protected=frozenset(name for name in used if choices[name].protect),
         ),
         [f.path for f in found.unclaimed],
     )
@@ -165,6 +176,32 @@ def _check_rejects(recipe: Recipe, parsed: Iterable[Partition]) -> None:
         )
 
 
+def _check_duplicates(context: Context, found: Partition) -> None:
+    """Fails when removal of near duplicates took more than the recipe allows.
+
+    Raises:
+        DedupLimitError: with the source or component, and examples.
+    """
+    limits = context.recipe.dedup.limits
+    bad = []
+    for source, (rows, near) in found.stats.get("sources", {}).items():
+        share = context.most_near.get(source, limits.near_share)
+        if rows >= limits.near_least and near > share * rows:
+            shown = "".join(f"\n    {a} is near {b}: {j:.3f}" for s, a, b, j in found.stats["examples"] if s == source)
+            bad.append(
+                f"{source}: {near:,} of {rows:,} rows are near duplicates, more than {share:g} of them{shown}\n  if they are to go, give the "
+                f"source `most_near: 1`; if they are alike by design, compare its answers alone (`key: answer`)"
+            )
+    size, row = found.stats.get("largest", [0, ""])
+    if size > limits.component:
+        bad.append(
+            f"{size:,} rows are joined by near pairs, more than dedup.limits.component = {limits.component:,}; the first of them is {row}: "
+            f"a template that they share? raise dedup.threshold, lower dedup.template_share, or raise the limit"
+        )
+    if bad:
+        raise DedupLimitError("\n".join(bad))
+
+
 @dataclass(slots=True)
 class Change:
     """A partition that would be built, and why. `certain` is False where that depends on what an earlier stage will find."""
@@ -195,6 +232,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     tasks = next(line)
     renumbered: set[str] = set()  # sources whose identities an earlier stage will decide
     uncertain: set[str] = set()  # partitions that may have to be cleaned anew
+    unstocked: set[str] = set()  # sources whose repeated phrases are to be counted
     reassigned = False
     try:
         while True:
@@ -204,6 +242,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                 waits = {
                     clean.NAME: task.key.partition("/")[0] in renumbered,
                     filter.NAME: task.key in uncertain,
+                    sketch.NAME: task.key.partition("/")[0] in unstocked,
                     render.NAME: reassigned,
                 }
                 unsure = waits.get(task.stage, False) and not (task.stage == clean.NAME and _parsed_anew(task, before))
@@ -220,6 +259,8 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                     # What these write decides which partitions the next stage can keep.
                     if task.stage == identify.NAME:
                         renumbered.add(task.key)
+                    if task.stage == stock.NAME:
+                        unstocked.add(task.key)
                     reassigned |= task.stage == allocate.NAME
                     known = Partition(task.stage, task.key, task.fingerprint, task.parts)
                 done[task.key] = known
@@ -299,6 +340,7 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
         warehouse = Warehouse(root)
         _apart(data, root)
         ctx, unclaimed = context(recipe, data, warehouse.index)
+        ctx = replace(ctx, judged=_judged(warehouse, recipe.name))
         built: Counter[str] = Counter()
         unchanged: Counter[str] = Counter()
         line = steps(ctx)
@@ -323,6 +365,12 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
         warehouse.sweep()  # also when nothing has changed: a build may have been killed before or while it swept
         warehouse.save_verified()
     return Outcome(found, built, unchanged, unclaimed, time.monotonic() - started, changed)
+
+
+def _judged(warehouse: Warehouse, recipe: str) -> dict[str, Any] | None:
+    """Where the last build of the recipe remembered what it judged."""
+    files = [f for p in warehouse.current(recipe) if p.stage == dedup.NAME for f in p.of("judged")]
+    return asdict(files[0]) if files else None
 
 
 def _run(

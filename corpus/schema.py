@@ -169,6 +169,50 @@ DROPPED = Table(
     ),
 )
 
+STOCK = Table(
+    "stock",
+    "What a source says in row after row: shingles that near-duplicate removal does not compare, as every row of the source has them.",
+    (
+        Column("source", pa.string(), "the source", False),
+        Column("shingle", pa.uint64(), "hash of five units that follow each other", False),
+        Column("share", pa.float64(), "share of the source's distinct rows that have it, in a sample", False),
+    ),
+)
+
+SKETCHED = Table(
+    "sketched",
+    "What duplicates are found by: of every clean row, in the order of its partition.",
+    (
+        Column("row_id", pa.string(), "the row", False),
+        Column("source", pa.string(), "its source", False),
+        Column("upstream_split", pa.string(), "train, validation or test, where the publisher says so"),
+        Column("key", pa.binary(16), "hash of the folded texts that are compared: equal keys are exact duplicates", False),
+        Column("whole", pa.binary(16), "hash of the units of these texts", False),
+        Column("shingles", pa.uint32(), "shingles, repetitions included", False),
+        Column("chars", pa.int64(), "characters of all texts of the row", False),
+        Column("damage", pa.int64(), "replacement characters (U+FFFD) in them", False),
+    ),
+)
+
+_NUMBERS = pa.list_(pa.int32())
+_SIMILAR = pa.list_(pa.float64())
+
+JUDGED = Table(
+    "judged",
+    "What was judged, by component of rows that meet, so that the next build need not judge it again. Rows are given by their places.",
+    (
+        Column("component", pa.string(), "hash of its rows, their order and the settings", False),
+        Column("keepers", _NUMBERS, "for each row the one it was dropped for, or -1", False),
+        Column("jaccard", _SIMILAR, "its similarity to that one", False),
+        Column("joined", _NUMBERS, "a row of its component of near pairs", False),
+        Column("pair_rows", _NUMBERS, "compared pairs: the one row", False),
+        Column("pair_others", _NUMBERS, "the other, which is to be kept rather", False),
+        Column("pair_jaccard", _SIMILAR, "their similarity", False),
+        Column("pair_learned", _SIMILAR, "their similarity in what a model learns; not a number where nothing is learned", False),
+        Column("pair_accepted", pa.list_(pa.bool_()), "whether they are near", False),
+    ),
+)
+
 CLUSTERS = Table(
     "clusters",
     "Groups of duplicate rows; rows without a duplicate are in no cluster.",

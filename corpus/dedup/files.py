@@ -10,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corpus.dedup.near import Piece, cuts
 from corpus.dedup.texts import Texts
 from corpus.errors import DataError
 
-PIECE_BYTES = 1 << 20
-"""Text that is worked on at a time: what is made of it then stays in the processor's caches and in memory that is already mapped."""
 _BATCH = 8192
 
 
@@ -25,7 +24,7 @@ class Column:
     source: Path | pa.Table
     text: str
 
-    def read(self, wanted: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, Texts]]:
+    def read(self, wanted: np.ndarray | None = None) -> Iterator[Piece]:
         """See `corpus.dedup.near.Rows`."""
         base = 0
         for batch in batches(self.source, [self.text]):
@@ -40,7 +39,7 @@ class Column:
                 column = column.filter(pa.array(mask))
             texts = Texts.of(column)
             for start, end in cuts(texts.offsets):
-                yield numbers[start:end], texts.part(start, end)
+                yield Piece(numbers[start:end], texts.part(start, end))
 
 
 def batches(source: Path | pa.Table, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -74,13 +73,3 @@ def schema(source: Path | pa.Table) -> pa.Schema:
         return pq.read_schema(source)
     except (pa.ArrowInvalid, OSError) as e:
         raise DataError(f"{source}: cannot be read as parquet: {e}") from e
-
-
-def cuts(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Cuts texts into pieces of about a megabyte, of one text at least."""
-    start, n = 0, len(offsets) - 1
-    while start < n:
-        end = int(np.searchsorted(offsets, offsets[start] + PIECE_BYTES, side="right")) - 1
-        end = min(max(end, start + 1), n)
-        yield start, end
-        start = end

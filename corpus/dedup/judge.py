@@ -81,7 +81,7 @@ def jaccard(one: np.ndarray, other: np.ndarray) -> float:
     return common / (len(one) + len(other) - common)
 
 
-def judge(rows: Sets, keys: np.ndarray, protected: np.ndarray, threshold: float) -> Judged:
+def judge(rows: Sets, keys: np.ndarray, protected: np.ndarray, threshold: float, *, answers: bool = True) -> Judged:
     """Judges rows that stand in the order in which they are to be kept.
 
     Args:
@@ -89,12 +89,13 @@ def judge(rows: Sets, keys: np.ndarray, protected: np.ndarray, threshold: float)
         keys: of their bands (uint64[m, bands]); rows of different components share none.
         protected: rows that are kept whatever they resemble (bool[m]).
         threshold: from which similarity on rows are near.
+        answers: whether what is learned of them must be as similar as that as well.
     """
     m = len(rows.sizes)
     keepers = np.full(m, -1, dtype=np.int64)
     parents = np.arange(m, dtype=np.int64)
     left, right, counts = _judge(
-        rows.hashes, rows.starts, rows.sizes, rows.learned, _runs(keys), protected, threshold, keepers, parents
+        rows.hashes, rows.starts, rows.sizes, rows.learned, _runs(keys), protected, threshold, answers, keepers, parents
     )  # fmt: skip
     common, shared, accepted = counts[:, 0], counts[:, 1], counts[:, 2] != 0
     union = rows.sizes[left].astype(np.int64) + rows.sizes[right] - common
@@ -197,6 +198,7 @@ def _judge(
     runs: np.ndarray,
     protected: np.ndarray,
     threshold: float,
+    answers: bool,
     keepers: np.ndarray,
     parents: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -244,7 +246,7 @@ def _judge(
                     continue
                 begin = starts[candidate]
                 common, shared = _common(hashes, start, start + size, hashes, begin, begin + sizes[candidate])
-                good = _near(common, shared, size + sizes[candidate], some + learned[candidate], threshold)
+                good = _near(common, shared, size + sizes[candidate], some + learned[candidate] if answers else 0, threshold)
                 if pairs == room:
                     left = np.concatenate((left, np.empty(room, dtype=np.int64)))
                     right = np.concatenate((right, np.empty(room, dtype=np.int64)))

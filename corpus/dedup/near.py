@@ -17,20 +17,47 @@ import numpy as np
 from corpus.dedup.bands import MOST_ROWS, Segment, components, opened, write
 from corpus.dedup.judge import Sets, judge, sets
 from corpus.dedup.minhash import Scheme, keys, signatures
-from corpus.dedup.shingles import Shingles, shingles
+from corpus.dedup.shingles import Shingles, shingles, without
 from corpus.dedup.texts import Texts
 from corpus.dedup.units import Unit
 
 GROUP_BYTES = 64 << 20
 """Sets of shingles that are judged together."""
+PIECE_BYTES = 1 << 20
+"""Text that is worked on at a time: what is made of it then stays in the processor's caches and in memory that is already mapped."""
 _SEGMENT_ROWS = min(1 << 19, MOST_ROWS)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some rows, about a megabyte of text.
+
+    Attributes:
+        numbers: of the rows (int64, ascending).
+        texts: of the rows.
+        ignored: shingles that are left out of their sets (uint64, ascending, the lowest bit clear); None for none.
+    """
+
+    numbers: np.ndarray
+    texts: Texts
+    ignored: np.ndarray | None = None
+
+
+def cuts(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Cuts texts into pieces of about a megabyte, of one text at least."""
+    start, n = 0, len(offsets) - 1
+    while start < n:
+        end = int(np.searchsorted(offsets, offsets[start] + PIECE_BYTES, side="right")) - 1
+        end = min(max(end, start + 1), n)
+        yield start, end
+        start = end
 
 
 class Rows(Protocol):
     """Where texts come from. Rows are numbered from 0."""
 
-    def read(self, wanted: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, Texts]]:
-        """Yields the numbers (int64, ascending) and texts of rows, a piece at a time: all, or those that are wanted (bool[rows])."""
+    def read(self, wanted: np.ndarray | None = None) -> Iterator[Piece]:
+        """Yields rows in the order of their numbers: all, or those that are wanted (bool[rows])."""
         ...
 
 
@@ -40,35 +67,23 @@ class Measure:
 
     Attributes:
         unit: of which shingles are made.
-        scheme: how rows are brought together.
-        ignored: hashes of shingles that are left out where others are left (uint64, ascending, the lowest bit clear).
+        scheme: how rows are brought together, and from which similarity on they are near.
+        answers: what a model learns of two rows must be similar, too, for them to be near.
     """
 
     unit: Unit
     scheme: Scheme
-    ignored: np.ndarray | None = None
+    answers: bool = True
 
-    def shingles(self, texts: Texts) -> Shingles:
+    def shingles(self, texts: Texts, ignored: np.ndarray | None = None) -> Shingles:
         """The shingles of rows, without those that are ignored. A row that has no others keeps all."""
         found = shingles(texts, self.unit)
-        return found if self.ignored is None or not len(self.ignored) else without(found, self.ignored)
+        return found if ignored is None or not len(ignored) else without(found, ignored)
 
     def keys(self, found: Shingles, spaces: np.ndarray) -> np.ndarray:
         """The keys of their bands (uint64[rows, bands])."""
         scheme = self.scheme
         return keys(signatures(found.hashes, found.bounds, scheme.values, scheme.seed), spaces, scheme)
-
-
-def without(found: Shingles, ignored: np.ndarray) -> Shingles:
-    """Shingles but for those that are ignored; a row of nothing else keeps its own."""
-    bare = found.hashes & ~np.uint64(1)
-    at = np.minimum(np.searchsorted(ignored, bare), len(ignored) - 1)
-    kept = ignored[at] != bare
-    row = np.repeat(np.arange(len(found.bounds) - 1), np.diff(found.bounds))
-    left = np.bincount(row[kept], minlength=len(found.bounds) - 1)
-    kept |= left[row] == 0
-    counts = np.bincount(row[kept], minlength=len(found.bounds) - 1)
-    return Shingles(found.hashes[kept], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), found.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +117,9 @@ def sketch(rows: Rows, measure: Measure, folder: Path, report: Callable[[int], N
             segments.append(opened(path))
             waiting.clear()
 
-    for _, texts in rows.read():
-        found = measure.shingles(texts)
+    for piece in rows.read():
+        texts = piece.texts
+        found = measure.shingles(texts, piece.ignored)
         waiting.append(measure.keys(found, texts.spaces))
         ends = texts.offsets[texts.bounds]
         for column, values in zip(kept, (found.whole, np.diff(ends), np.diff(found.bounds)), strict=True):
@@ -183,10 +199,11 @@ def judged(
     wanted[found] = True
     spill = _Spill(folder, int(groups.max()) + 1, measure.scheme.bands)
     place = 0
-    for numbers, texts in rows.read(wanted):
-        shingled = measure.shingles(texts)
-        spill.add(groups[place : place + len(numbers)], measure.keys(shingled, texts.spaces), sets(shingled))
-        place += len(numbers)
+    for piece in rows.read(wanted):
+        shingled = measure.shingles(piece.texts, piece.ignored)
+        keyed = measure.keys(shingled, piece.texts.spaces)
+        spill.add(groups[place : place + len(keyed)], keyed, sets(shingled))
+        place += len(keyed)
     if place != len(found):
         raise RuntimeError(f"{place:,} rows were read again, and {len(found):,} were asked for")
     sizes, learned = spill.sizes(), spill.learned()
@@ -198,7 +215,13 @@ def judged(
         starts = np.concatenate([[0], np.cumsum(sizes[at], dtype=np.int64)[:-1]])
         order = np.lexsort((ranks[at], labels[at]))
         chosen = at[order]
-        result = judge(Sets(hashes, starts[order], sizes[chosen], learned[chosen]), keyed[order], protected[chosen], measure.scheme.threshold)
+        result = judge(
+            Sets(hashes, starts[order], sizes[chosen], learned[chosen]),
+            keyed[order],
+            protected[chosen],
+            measure.scheme.threshold,
+            answers=measure.answers,
+        )
         numbers = found[chosen]
         near = np.full(len(numbers), np.nan)
         pairs = np.stack([result.left, result.right], axis=1)

@@ -26,6 +26,9 @@ _MIX_2 = 0x94D049BB133111EB
 _BASE = 0x9E3779B97F4A7C15
 _SPREAD = 0xD6E8FEB86659FD93
 _SECOND = 0xA0761D6478BD642F
+_MARK_BITS = 16
+_MARKS = 1 << _MARK_BITS
+"""Most shingles are told from all that are ignored by their first bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,44 @@ def shingles(texts: Texts, unit: Unit, n: int = N) -> Shingles:
     whole = np.zeros((len(texts), 2), dtype=np.uint64)
     used = _shingles(texts.offsets, texts.data, texts.bounds, texts.learned, entries, several, n, hashes, bounds, whole)
     return Shingles(hashes[:used], bounds, whole)
+
+
+def without(found: Shingles, ignored: np.ndarray) -> Shingles:
+    """Shingles but for those that are ignored; a row of nothing else keeps its own.
+
+    Args:
+        found: the shingles of some rows.
+        ignored: hashes (uint64, ascending, the lowest bit clear), one at least.
+    """
+    marked = np.zeros(_MARKS, dtype=np.bool_)
+    marked[(ignored >> np.uint64(64 - _MARK_BITS)).astype(np.int64)] = True
+    hashes = np.empty_like(found.hashes)
+    bounds = np.zeros_like(found.bounds)
+    used = _without(found.hashes, found.bounds, ignored, marked, hashes, bounds)
+    return Shingles(hashes[:used], bounds, found.whole)
+
+
+@njit(cache=True, nogil=True)
+def _without(
+    hashes: np.ndarray, bounds: np.ndarray, ignored: np.ndarray, marked: np.ndarray, out: np.ndarray, ends: np.ndarray
+) -> int:
+    put = 0
+    for row in range(len(bounds) - 1):
+        started = put
+        for i in range(bounds[row], bounds[row + 1]):
+            bare = hashes[i] & ~np.uint64(1)
+            if marked[np.int64(bare >> np.uint64(64 - _MARK_BITS))]:
+                at = np.searchsorted(ignored, bare)
+                if at < len(ignored) and ignored[at] == bare:
+                    continue
+            out[put] = hashes[i]
+            put += 1
+        if put == started:
+            for i in range(bounds[row], bounds[row + 1]):
+                out[put] = hashes[i]
+                put += 1
+        ends[row + 1] = put
+    return put
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -110,18 +151,19 @@ def _shingles(
                 first = _mix(first + np.uint64(_BASE) + np.uint64(units)) ^ one
                 second = _mix(second + np.uint64(_SECOND) + np.uint64(units)) ^ two
                 bit = np.uint64(1) if learned[text] else np.uint64(0)
+                side = np.uint64(_SECOND) if learned[text] > 1 else np.uint64(0)
                 if units >= n:
                     for i in range(units - n + 1):
                         rolled = np.uint64(0)
                         for k in range(n):
                             rolled += values[i + k] * powers[k]
-                        out[put + i] = _mix(rolled) & ~np.uint64(1) | bit
+                        out[put + i] = (_mix(rolled) ^ side) & ~np.uint64(1) | bit
                     put += units - n + 1
                 elif units > 0:
                     rolled = np.uint64(units) * np.uint64(_SECOND)
                     for k in range(units):
                         rolled += values[k] * powers[k]
-                    out[put] = _mix(rolled) & ~np.uint64(1) | bit
+                    out[put] = (_mix(rolled) ^ side) & ~np.uint64(1) | bit
                     put += 1
             if put > started or signs:
                 break

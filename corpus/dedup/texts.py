@@ -16,7 +16,8 @@ class Texts:
         offsets: where each text begins and ends in the bytes (int64[texts + 1]).
         data: UTF-8 bytes (uint8).
         bounds: which texts each row has (int64[n + 1]); a row may have none.
-        learned: of each text whether a model is to learn it, as answers are (bool[texts]).
+        learned: of each text whether a model is to learn it, as answers are: 0, or 1, or 2 for an answer to be avoided, whose shingles are
+            never those of an answer to be given (uint8[texts]).
         spaces: of each row the space it is compared in (uint8[n]): only rows of one space can be near each other.
     """
 
@@ -41,7 +42,7 @@ class Texts:
         """One text a row, none of it learned. A null is an empty text."""
         n = len(column)
         offsets, data = buffers(column)
-        return cls(offsets, data, np.arange(n + 1, dtype=np.int64), np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.uint8))
+        return cls(offsets, data, np.arange(n + 1, dtype=np.int64), np.zeros(n, dtype=np.uint8), np.zeros(n, dtype=np.uint8))
 
 
 def buffers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import orjson
@@ -158,6 +158,7 @@ class Source:
         by_script: for a source whose markup says how it reads in either Chinese script: the parse function for one of them (keep,
             simplified, traditional).
         traits: what its texts are known for; cleaning rules go by it.
+        key: what of its rows is compared with other rows when duplicates are looked for: whole, prompt or answer.
     """
 
     name: str
@@ -175,6 +176,7 @@ class Source:
     version: int = 1
     by_script: Callable[[str], Parse] | None = None
     traits: Traits = field(default_factory=Traits)
+    key: Literal["whole", "prompt", "answer"] = "whole"
 
     def match(self, path: str) -> Files | None:
         """The most specific pattern of this source that matches a relative path, or None."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from corpus.recipe import Recipe
+from corpus.recipe import Key, Recipe
 from corpus.schema import Table
 from corpus.sources.base import Source
 from corpus.text.settings import Traits
@@ -34,7 +34,9 @@ class UpstreamFile:
 @dataclass(frozen=True, slots=True)
 class Context:
     """What stages plan from. `priority` and `sources` cover exactly the sources of the recipe that have files;
-    `own` declares those that are a user's own (see `corpus.sources.resolve`); `traits` is what is known of their texts."""
+    `own` declares those that are a user's own (see `corpus.sources.resolve`); `traits` is what is known of their texts; `keys` is what
+    of their rows is compared; `protected` are evaluation sets. `judged` is the file in which the last build of the recipe remembered what
+    it judged: it saves work and changes nothing."""
 
     recipe: Recipe
     sources: Mapping[str, Source]
@@ -43,6 +45,10 @@ class Context:
     traits: Mapping[str, Traits]
     files: tuple[UpstreamFile, ...]
     index: InputIndex
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    most_near: Mapping[str, float] = field(default_factory=dict)
+    protected: frozenset[str] = frozenset()
+    judged: Mapping[str, Any] | None = None
 
     @property
     def folder(self) -> str:

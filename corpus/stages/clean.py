@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
 from corpus.recipe import Clean
-from corpus.schema import CLEAN, MEASURED, MESSAGES, ROLES
+from corpus.schema import CLEAN, MEASURED, MESSAGES
 from corpus.stages.base import Context, parts
+from corpus.stages.spoken import CONVERSATIONS, TEXTS, Flat, Spoken, last_turns
 from corpus.text.settings import TextSettings, Traits
 from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import FileEntry, Partition
@@ -31,8 +32,6 @@ NAME = "clean"
 VERSION = 3
 
 _LIBRARIES = ("pyarrow", "polars", "numpy", "OpenCC", "pycld2")
-_CONVERSATIONS = ("messages", "chosen", "rejected")
-_TEXTS = ("title", "text")
 _ABOUT_SCRIPT = ("繁体", "繁體", "正體中文", "正体中文", "简体", "簡體", "raditional Chinese", "implified Chinese")
 _AS_PARSED = ("row_id", "source", "subset", "license", "file", "record", "kind", "upstream_split", "meta")
 
@@ -113,8 +112,8 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
     text_settings = settings.settings(traits)
     written = rewrite(table, settings.active, text_settings)
     content, masks = written.content, written.masks
-    flat = {name: _Flat.of(content[name]) for name in _CONVERSATIONS}
-    spoken = _Spoken.of(content, flat)
+    flat = {name: Flat.of(content[name]) for name in CONVERSATIONS}
+    spoken = Spoken.of(content, flat)
     columns = {
         **{name: _whole(table[name]) for name in _AS_PARSED},
         **content,
@@ -161,10 +160,10 @@ def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) ->
 
     n = table.num_rows
     masks = {name: np.zeros(n, dtype=bool) for name in active}
-    lists = {name: _whole(table[name]) for name in _CONVERSATIONS}
-    flat = {name: _Flat.of(column) for name, column in lists.items()}
-    pieces = [*(flat[name].contents for name in _CONVERSATIONS), *(pl.Series(_whole(table[name]), dtype=pl.String) for name in _TEXTS)]
-    row_of = np.concatenate([*(flat[name].rows for name in _CONVERSATIONS), *(np.arange(n) for _ in _TEXTS)])
+    lists = {name: _whole(table[name]) for name in CONVERSATIONS}
+    flat = {name: Flat.of(column) for name, column in lists.items()}
+    pieces = [*(flat[name].contents for name in CONVERSATIONS), *(pl.Series(_whole(table[name]), dtype=pl.String) for name in TEXTS)]
+    row_of = np.concatenate([*(flat[name].rows for name in CONVERSATIONS), *(np.arange(n) for _ in TEXTS)])
     text_rules = tuple(r for r in TEXT_RULES if r.name in masks)
     whole = pl.concat(pieces)
     texts, changes, marks = rules.clean(whole, text_rules, settings)
@@ -181,8 +180,8 @@ def rewrite(table: pa.Table, active: tuple[str, ...], settings: TextSettings) ->
     for name, at in changes.items():
         masks[name][row_of[at]] = True
     ends = np.cumsum([len(piece) for piece in pieces]).tolist()
-    place = {name: slice(end - len(piece), end) for name, piece, end in zip((*_CONVERSATIONS, *_TEXTS), pieces, ends, strict=True)}
-    content: dict[str, pa.Array] = {name: _strings(texts[place[name]]) for name in _TEXTS}
+    place = {name: slice(end - len(piece), end) for name, piece, end in zip((*CONVERSATIONS, *TEXTS), pieces, ends, strict=True)}
+    content: dict[str, pa.Array] = {name: _strings(texts[place[name]]) for name in TEXTS}
     turn_rules = [r for r in TURN_RULES if r.name in masks]
     found = {}
     for name, kinds in _kinds(table["kind"]).items():
@@ -229,29 +228,6 @@ def _problems(kinds: pa.ChunkedArray, written: Rewritten) -> pa.Array:
     return _strings(whole)
 
 
-@dataclass(frozen=True, slots=True)
-class _Flat:
-    """Conversations as flat columns: the row, role and content of every turn."""
-
-    rows: np.ndarray
-    roles: pl.Series
-    contents: pl.Series
-
-    @classmethod
-    def of(cls, column: pa.ListArray) -> _Flat:
-        turns = column.flatten()
-        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
-        return cls(
-            np.repeat(np.arange(len(column)), lengths),
-            pl.Series(turns.field("role"), dtype=pl.String),
-            pl.Series(turns.field("content"), dtype=pl.String),
-        )
-
-    def counts(self, n: int) -> np.ndarray:
-        """Turns of every row."""
-        return np.bincount(self.rows, minlength=n)
-
-
 def _listed(like: pa.ListArray, roles: pl.Series, contents: pl.Series) -> pa.ListArray:
     """Flat turns as lists of the lengths that `like` has."""
     struct = pa.StructArray.from_arrays([_strings(roles), _strings(contents)], fields=list(MESSAGES.value_type))
@@ -260,7 +236,7 @@ def _listed(like: pa.ListArray, roles: pl.Series, contents: pl.Series) -> pa.Lis
     return pa.ListArray.from_arrays(offsets, struct, type=MESSAGES, mask=pc.is_null(like) if like.null_count else None)
 
 
-def _asks(turns: _Flat, n: int) -> np.ndarray:
+def _asks(turns: Flat, n: int) -> np.ndarray:
     """For each row, whether its messages, without a final answer, end with a user's turn."""
     users = (turns.roles == "user").to_numpy()
     answers = (turns.roles == "assistant").to_numpy()
@@ -276,61 +252,11 @@ def _asks(turns: _Flat, n: int) -> np.ndarray:
 
 def _titled(content: Mapping[str, pa.Array]) -> np.ndarray:
     """For each row, whether it has both a title and a text."""
-    filled = [pc.fill_null(pc.not_equal(content[name], ""), False).to_numpy(zero_copy_only=False) for name in _TEXTS]
+    filled = [pc.fill_null(pc.not_equal(content[name], ""), False).to_numpy(zero_copy_only=False) for name in TEXTS]
     return filled[0] & filled[1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Spoken:
-    """All texts of some rows, row after row: row, place (messages, chosen, rejected, title, text) and role (0 to 2, 3 for none)."""
-
-    texts: pl.Series
-    rows: np.ndarray
-    places: np.ndarray
-    roles: np.ndarray
-    count: int
-    utf8: tuple[np.ndarray, np.ndarray]
-
-    @classmethod
-    def of(cls, content: Mapping[str, pa.Array], flat: Mapping[str, _Flat]) -> _Spoken:
-        from corpus.text.marks import utf8
-
-        n = len(content["text"])
-        texts, rows, places, roles = [], [], [], []
-        for place, turns in enumerate(flat.values()):
-            texts.append(turns.contents)
-            rows.append(turns.rows)
-            places.append(np.full(len(turns.rows), place, dtype=np.uint8))
-            codes = np.full(len(turns.rows), len(ROLES), dtype=np.uint8)
-            for number, role in enumerate(ROLES):
-                codes[(turns.roles == role).to_numpy()] = number
-            roles.append(codes)
-        for place, name in enumerate(_TEXTS, start=len(flat)):
-            column = content[name]
-            at = pc.indices_nonzero(pc.is_valid(column)).to_numpy().astype(np.int64)
-            texts.append(pl.Series(column.drop_null(), dtype=pl.String))
-            rows.append(at)
-            places.append(np.full(len(at), place, dtype=np.uint8))
-            roles.append(np.full(len(at), len(ROLES), dtype=np.uint8))
-        row, where = np.concatenate(rows), np.concatenate(places)
-        order = np.lexsort((where, row))  # stable: turns stay in their order
-        whole = pl.concat(texts)
-        if not np.array_equal(order, np.arange(len(order))):
-            whole = whole.gather(order)
-        return cls(whole, row[order], where[order], np.concatenate(roles)[order], n, utf8(whole))
-
-    def named(self) -> pl.Series:
-        """What every text is: the role of a turn, chosen, rejected, title or text."""
-        names = pl.Series([*ROLES, "chosen", "rejected", *_TEXTS], dtype=pl.String)
-        return names.gather(np.where(self.places == 0, self.roles, self.places.astype(np.int64) + len(ROLES) - 1))
-
-    def learned(self) -> np.ndarray:
-        """Whether every text is one that a model learns: an answer, the chosen one of a preference, the text of a document."""
-        answers = (self.places < 2) & (self.roles == ROLES.index("assistant"))
-        return answers | (self.places == 4)
-
-
-def _keys(kinds: pa.Array, spoken: _Spoken) -> dict[str, pa.Array]:
+def _keys(kinds: pa.Array, spoken: Spoken) -> dict[str, pa.Array]:
     """row_key and prompt_key of every row: hashes of folded texts, with kinds, roles and boundaries."""
     from corpus.text.folding import folded
 
@@ -340,7 +266,7 @@ def _keys(kinds: pa.Array, spoken: _Spoken) -> dict[str, pa.Array]:
     starts = bounds[firsts]
     # A prompt ends before the final answer; a document is its own prompt.
     asked = (spoken.places == 0) | (spoken.places > 2)
-    asked[_last_turns(spoken)] = False
+    asked[last_turns(spoken)] = False
     prompts = starts[:-1].copy()
     np.maximum.at(prompts, spoken.rows[asked], ends[asked])
     view = memoryview(data.tobytes())
@@ -351,15 +277,6 @@ def _keys(kinds: pa.Array, spoken: _Spoken) -> dict[str, pa.Array]:
     ]
     prompt_keys = [blake2b(view[a:b], digest_size=16).digest() for a, b in zip(starts[:-1].tolist(), prompts.tolist(), strict=True)]
     return {"row_key": pa.array(row_keys, pa.binary(16)), "prompt_key": pa.array(prompt_keys, pa.binary(16))}
-
-
-def _last_turns(spoken: _Spoken) -> np.ndarray:
-    """Positions of final answers in `messages`."""
-    turns = np.flatnonzero(spoken.places == 0)
-    if not len(turns):
-        return turns
-    last = turns[np.append(np.diff(spoken.rows[turns]) != 0, True)]
-    return last[spoken.roles[last] == ROLES.index("assistant")]
 
 
 def _changed_by(masks: Mapping[str, np.ndarray], n: int) -> pa.ListArray:

@@ -1,25 +1,23 @@
--- Rows that are equal after folding. Of each group one is kept: evaluation rows before training rows, then by the priority of
--- the source, then the longer one, then by row_id, so that the choice depends on nothing but the rows themselves.
--- {clean}, {measures}: of all rows; {dropped}: the ledger of the filter; `sources(source, priority)`.
+-- Rows that go on, with their numbers, and those among them that are equal. Of each group of equal rows one is kept: the first in the order
+-- of keeping, which depends on nothing but the rows themselves: evaluation rows before training rows, then by the priority of the source,
+-- then the one with fewer damaged characters, then the longer one, then by row_id.
+-- {sketched}: of all rows; {dropped}: the ledger of the stages before. Tables: `parts(path, base)`, where the numbers of each partition
+-- begin; `sources(source, priority, protected)`.
+CREATE TEMP TABLE alive AS
+SELECT
+    s.row_id, s.source, p.base + s.file_row_number AS number, s.key, s.whole,
+    c.protected,
+    row_number() OVER (
+        ORDER BY c.protected OR coalesce(s.upstream_split, 'train') IN ('validation', 'test') DESC, c.priority, s.damage, s.chars DESC, s.row_id
+    ) AS place
+FROM {sketched} AS s
+JOIN parts AS p ON s.filename = p.path
+JOIN sources AS c ON s.source = c.source
+ANTI JOIN (SELECT row_id FROM {dropped}) AS d ON s.row_id = d.row_id;
+
+-- Equal are rows with the same folded texts and the same units: folding makes one of `ab c` and `abc`, which are not the same units.
 CREATE TEMP TABLE equal AS
-WITH alive AS (
-    SELECT row_id, source, row_key, upstream_split FROM {clean} ANTI JOIN (SELECT row_id FROM {dropped}) USING (row_id)
-),
-repeated AS (
-    SELECT row_key FROM alive GROUP BY row_key HAVING count(*) > 1
-),
-ranked AS (
-    SELECT
-        c.row_id, c.source, c.row_key,
-        row_number() OVER w AS place,
-        first_value(c.row_id) OVER w AS keeper,
-        count(*) OVER (PARTITION BY c.row_key) AS size
-    FROM alive AS c SEMI JOIN repeated USING (row_key)
-    JOIN sources AS s ON c.source = s.source
-    JOIN (SELECT row_id, chars FROM {measures}) AS m ON c.row_id = m.row_id
-    WINDOW w AS (
-        PARTITION BY c.row_key
-        ORDER BY coalesce(c.upstream_split, 'train') IN ('validation', 'test') DESC, s.priority, m.chars DESC, c.row_id
-    )
-)
-SELECT row_id, source, keeper, place = 1 AS kept, size::INTEGER AS size FROM ranked
+SELECT
+    number, place, first_value(number) OVER w AS first, row_number() OVER w > 1 AND NOT protected AS again
+FROM alive SEMI JOIN (SELECT key, whole FROM alive GROUP BY key, whole HAVING count(*) > 1) USING (key, whole)
+WINDOW w AS (PARTITION BY key, whole ORDER BY place);

@@ -2,7 +2,8 @@
 
 Layout below the root:
 
-    parsed/ rejects/ clean/ measures/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/    parquet, the truth
+    parsed/ rejects/ clean/ measures/ sketches/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/    parquet (and band
+                                entries), the truth
     manifests/<stage>.jsonl     what counts (see `manifest`)
     builds/<recipe>.json        the partitions of the recipe's last complete build
     builds.jsonl                history of builds
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     from corpus.recipe import Recipe
     from corpus.stages.base import Context
 
-LAYERS = ("parsed", "rejects", "clean", "measures", "dropped", "dedup", "allocate", "splits")
+LAYERS = ("parsed", "rejects", "clean", "measures", "sketches", "dropped", "dedup", "allocate", "splits")
 
 
 _OWN = re.compile(
-    rf"(?:{'|'.join(n for n in LAYERS if n != 'splits')})/.+\.[0-9a-f]{{8}}(?:-renumbered)?\.parquet(?:{re.escape(TMP_MARK)}\d+)?"
+    rf"(?:{'|'.join(n for n in LAYERS if n != 'splits')})/.+\.[0-9a-f]{{8}}(?:-renumbered)?\.(?:parquet|bands)(?:{re.escape(TMP_MARK)}\d+)?"
     rf"|splits/[^/]+/[a-z]+/(?:train|eval|test)-[^/]+\.parquet(?:{re.escape(TMP_MARK)}\d+)?"
 )
 """Names that stages give to files. A file that was committed just before a kill is in no manifest, so its name must tell whose it is."""

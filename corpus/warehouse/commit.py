@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -157,6 +160,33 @@ class PartitionWriter:
         if self.entry is None:
             raise RuntimeError(f"{self._relative} is not committed yet")
         return self.entry
+
+
+@contextmanager
+def binary_file(root: Path, relative: str, table: str, rows: int) -> Iterator[Committed]:
+    """A file that is no parquet: what is written to `sink` is committed on a clean exit, and then `entry` is there."""
+    final = root / relative
+    final.parent.mkdir(parents=True, exist_ok=True)
+    tmp = final.with_name(f"{final.name}{TMP_MARK}{os.getpid()}")
+    held = Committed(_Hashing(tmp))
+    try:
+        yield held
+    except BaseException:
+        held.sink.abandon()
+        tmp.unlink(missing_ok=True)
+        raise
+    digest = held.sink.finish()
+    os.replace(tmp, final)
+    sync_folder(final.parent)
+    held.entry = FileEntry(table, relative, rows, held.sink.size, digest)
+
+
+@dataclass(slots=True)
+class Committed:
+    """Where to write, and afterwards the entry for the manifest."""
+
+    sink: _Hashing
+    entry: FileEntry | None = None
 
 
 def _paths(schema: pa.Schema) -> list[str]:
