@@ -172,7 +172,9 @@ def sources(names: tuple[str, ...], data: Path | None, missing: bool, found: boo
 @click.option("--text", default="text", show_default=True, metavar="COLUMN", help="Column with the texts.")
 @click.option("--id", "identity", metavar="COLUMN", help="Column with unique ids.  [default: the row's number, from 0]")
 @click.option("--unit", type=click.Choice(["mixed", "char"]), default="mixed", show_default=True, help="What five of make a shingle.")
-@click.option("--threshold", type=click.FloatRange(0.5, 1), default=0.8, show_default=True, help="Jaccard similarity from which rows are near.")
+@click.option(
+    "--threshold", type=click.FloatRange(0.5, 1), default=0.8, show_default=True, help="Jaccard similarity from which rows are near."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for kept, dropped, clusters and pairs.parquet.")
 @_json_option
 def dedup(file: Path, text: str, identity: str | None, unit: str, threshold: float, out: Path, as_json: bool) -> None:

@@ -114,7 +114,7 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
             files=files,
             index=index,
             keys={name: choices[name].key or s.key for name, s in used.items()},
-            most_near={name: choices[name].most_near for name in used if choices[name].most_near is not None},
+            most_near={name: share for name in used if (share := choices[name].most_near) is not None},
             protected=frozenset(name for name in used if choices[name].protect),
         ),
         [f.path for f in found.unclaimed],
@@ -189,8 +189,8 @@ def _check_duplicates(context: Context, found: Partition) -> None:
         if rows >= limits.near_least and near > share * rows:
             shown = "".join(f"\n    {a} is near {b}: {j:.3f}" for s, a, b, j in found.stats["examples"] if s == source)
             bad.append(
-                f"{source}: {near:,} of {rows:,} rows are near duplicates, more than {share:g} of them{shown}\n  if they are to go, give the "
-                f"source `most_near: 1`; if they are alike by design, compare its answers alone (`key: answer`)"
+                f"{source}: {near:,} of {rows:,} rows are near duplicates, more than {share:g} of them{shown}\n  if they are to go, give "
+                f"the source `most_near: 1`; if they are alike by design, `key: exact` or `key: answer`"
             )
     size, row = found.stats.get("largest", [0, ""])
     if size > limits.component:

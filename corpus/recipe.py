@@ -86,8 +86,8 @@ def _as_kinds(value: Any) -> Any:
     return tuple(Kind(k) for k in value)
 
 
-Key = Literal["whole", "prompt", "answer"]
-"""What of a row is compared with other rows."""
+Key = Literal["whole", "prompt", "answer", "exact"]
+"""What of a row is compared with other rows; `exact`: the whole, and only equal rows are duplicates."""
 
 
 class SourceTraits(_Model):
@@ -136,7 +136,8 @@ class SourceChoice(_Model):
         about: for a user's own source: what it is.
         traits: what its texts are known for, over what the source declares.
         key: what of a row is compared with other rows: whole, prompt (without the final answer; of a document its title) or answer (of a
-            document its text). By default what the source declares, and whole where it declares nothing.
+            document its text); exact for rows that are alike by design, of which only equal ones are duplicates. By default what the source
+            declares, and whole where it declares nothing.
         protect: rows of an evaluation set: never dropped as duplicates, never trained on, and training rows that leak them are dropped.
         most_near: the build fails when more than this share of the source's rows is dropped as near duplicates; over dedup.limits.
     """
@@ -317,8 +318,9 @@ class Dedup(_Model):
         near: drop rows that are as similar to a kept row as `threshold` says.
         threshold: Jaccard similarity of their sets of shingles, from which rows are near.
         unit: what a shingle is made of five of: mixed (Han characters, words, numbers) or char.
-        answers: rows are near only when what a model learns of them is, too: the same question with another answer is no duplicate.
-        template_share: shingles that occur in more than this share of a source's rows are its template, and are not compared; 1 compares all.
+        prompts: rows of conversations are near only when what is asked is as similar as this; 0 does without.
+        answers: and when what is answered is as similar as this: the same question with another answer is no duplicate; 0 does without.
+        template_share: shingles that more than this share of a source's rows have are its template, and are not compared; 1 compares all.
         limits: guards.
     """
 
@@ -326,11 +328,12 @@ class Dedup(_Model):
     near: bool = True
     threshold: Annotated[float, Field(ge=0.5, le=1)] = 0.8
     unit: Literal["mixed", "char"] = "mixed"
-    answers: bool = True
-    template_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    prompts: Annotated[float, Field(ge=0, le=1)] = 0.5
+    answers: Annotated[float, Field(ge=0, le=1)] = 0.8
+    template_share: Annotated[float, Field(gt=0, le=1)] = 0.02
     limits: DedupLimits = DedupLimits()
 
-    @field_validator("threshold", "template_share", mode="before")
+    @field_validator("threshold", "prompts", "answers", "template_share", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
         return _as_number(value)

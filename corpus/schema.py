@@ -208,7 +208,8 @@ JUDGED = Table(
         Column("pair_rows", _NUMBERS, "compared pairs: the one row", False),
         Column("pair_others", _NUMBERS, "the other, which is to be kept rather", False),
         Column("pair_jaccard", _SIMILAR, "their similarity", False),
-        Column("pair_learned", _SIMILAR, "their similarity in what a model learns; not a number where nothing is learned", False),
+        Column("pair_prompts", _SIMILAR, "that of what is asked; not a number where it was not computed", False),
+        Column("pair_answers", _SIMILAR, "that of what is answered; likewise", False),
         Column("pair_accepted", pa.list_(pa.bool_()), "whether they are near", False),
     ),
 )
@@ -232,8 +233,9 @@ PAIRS = Table(
         Column("row_id", pa.string(), "one row", False),
         Column("other_id", pa.string(), "the other, which is to be kept rather", False),
         Column("jaccard", pa.float64(), "exact Jaccard similarity of their sets of shingles", False),
-        Column("learned", pa.float64(), "exact Jaccard similarity of what a model learns of them; null where neither has anything that is"),
-        Column("accepted", pa.bool_(), "whether both reach the threshold", False),
+        Column("prompts", pa.float64(), "that of what is asked; null where nothing is, and in pairs that are not near as a whole"),
+        Column("answers", pa.float64(), "that of what is answered (of a preference the lower of both sides); null likewise"),
+        Column("accepted", pa.bool_(), "whether all of them reach what the recipe asks for", False),
     ),
 )
 

@@ -1,9 +1,9 @@
 """Band entries on disk: which rows meet.
 
-A segment file holds the entries of some rows: for each band, and within it for each prefix of the key, the entries sorted. An entry is
-eight bytes: the key's 40 bits above, the row's number in the segment (24 bits) below. New rows make new segments and leave the old ones as they
-are. Rows that meet are those with equal keys, and the way to find them is to put the sections of all segments together and sort: that is
-several times faster than any join or grouping.
+A segment file holds the entries of some rows: for each band, and within it for each prefix of the key, the entries sorted. An entry
+is eight bytes: the key's 40 bits above, the row's number in the segment (24 bits) below. New rows make new segments and leave the old
+ones as they are. Rows that meet are those with equal keys, and the way to find them is to put the sections of all segments together and
+sort: that is several times faster than any join or grouping.
 
     header    magic, version, threshold, bands, rows, seed, unit, rows in the segment; where each section begins; its CRC-32
     sections  (band 0, prefix 0), (band 0, prefix 1), … : uint64, ascending
@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
@@ -30,6 +30,14 @@ MOST_ROWS = 1 << ROW_BITS
 """Rows of a segment."""
 _MAGIC = b"YLBANDS1"
 _PREFIXES = 1 << PREFIX_BITS
+
+
+class Sink(Protocol):
+    """What bytes can be written to."""
+
+    def write(self, data: Any, /) -> int:
+        """Takes bytes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +76,11 @@ class Segment:
         return entries
 
 
-def write(file: BinaryIO, keys: np.ndarray, scheme: Scheme, unit: str) -> None:
+def write(file: Sink, keys: np.ndarray, scheme: Scheme, unit: str) -> None:
     """Writes the segment of some rows.
 
     Args:
-        file: a binary file.
+        file: takes the bytes.
         keys: see `minhash.keys` (uint64[rows, bands]).
         scheme: of the keys.
         unit: of the shingles.
@@ -177,7 +185,7 @@ def _numbered(segments: Sequence[Segment], band: int, prefixes: range, alive: np
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _root(parents: np.ndarray, row: int) -> int:
+def _root(parents: np.ndarray, row: Any) -> Any:
     while parents[row] != row:
         parents[row] = parents[parents[row]]
         row = np.int64(parents[row])

@@ -11,12 +11,14 @@ not compared again where only the component could change.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from corpus.dedup.minhash import KEY_BITS
-from corpus.dedup.shingles import Shingles
+from corpus.dedup.shingles import BARE, Shingles
+from corpus.dedup.texts import ANSWER, PROMPT, REJECTED
 
 KEPT_OF_BAND = 32
 """So many kept rows of one band's key are compared with those that come after."""
@@ -29,16 +31,14 @@ class Sets:
     """The sets of shingles of m rows.
 
     Attributes:
-        hashes: of each row ascending, each once (uint64); the lowest bit is set for what is learned.
+        hashes: of each row ascending, each once, with the parts that it is in (uint64).
         starts: where each row's begin (int64[m]).
         sizes: how many they are (int32[m]).
-        learned: how many of them are learned (int32[m]).
     """
 
     hashes: np.ndarray
     starts: np.ndarray
     sizes: np.ndarray
-    learned: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Judged:
         keepers: the row that each was dropped for, -1 for those that are kept (int64[m]).
         components: a row of each one's component, of verified pairs (int64[m]).
         left, right: the pairs that were compared; left comes after right in the order (int64[p]).
-        jaccard: their similarity (float64[p]).
-        learned: the similarity of what is learned of them; NaN where neither row has anything that is (float64[p]).
+        similarity: their similarity as a whole, of what is asked, and of what is answered (of both answers the lower); NaN for parts that
+            neither row has, and of pairs that are not near as a whole (float64[p, 3]).
         accepted: whether the pair is near (bool[p]).
     """
 
@@ -58,8 +58,7 @@ class Judged:
     components: np.ndarray
     left: np.ndarray
     right: np.ndarray
-    jaccard: np.ndarray
-    learned: np.ndarray
+    similarity: np.ndarray
     accepted: np.ndarray
 
 
@@ -69,19 +68,18 @@ def sets(found: Shingles) -> Sets:
     for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         hashes[start:end].sort()
     sizes = np.zeros(len(bounds) - 1, dtype=np.int32)
-    learned = np.zeros(len(bounds) - 1, dtype=np.int32)
     starts = np.zeros(len(bounds) - 1, dtype=np.int64)
-    used = _unique(hashes, bounds, starts, sizes, learned)
-    return Sets(hashes[:used], starts, sizes, learned)
+    used = _unique(hashes, bounds, starts, sizes)
+    return Sets(hashes[:used], starts, sizes)
 
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> float:
     """The similarity of two sets as `sets` makes them."""
-    common, _ = _common(one, 0, len(one), other, 0, len(other))
+    common = _common(one, 0, len(one), other, 0, len(other))
     return common / (len(one) + len(other) - common)
 
 
-def judge(rows: Sets, keys: np.ndarray, protected: np.ndarray, threshold: float, *, answers: bool = True) -> Judged:
+def judge(rows: Sets, keys: np.ndarray, protected: np.ndarray, threshold: float, parts: tuple[float, float] = (0.0, 0.0)) -> Judged:
     """Judges rows that stand in the order in which they are to be kept.
 
     Args:
@@ -89,19 +87,14 @@ def judge(rows: Sets, keys: np.ndarray, protected: np.ndarray, threshold: float,
         keys: of their bands (uint64[m, bands]); rows of different components share none.
         protected: rows that are kept whatever they resemble (bool[m]).
         threshold: from which similarity on rows are near.
-        answers: whether what is learned of them must be as similar as that as well.
+        parts: how similar what is asked, and what is answered, must be as well.
     """
     m = len(rows.sizes)
     keepers = np.full(m, -1, dtype=np.int64)
     parents = np.arange(m, dtype=np.int64)
-    left, right, counts = _judge(
-        rows.hashes, rows.starts, rows.sizes, rows.learned, _runs(keys), protected, threshold, answers, keepers, parents
-    )  # fmt: skip
-    common, shared, accepted = counts[:, 0], counts[:, 1], counts[:, 2] != 0
-    union = rows.sizes[left].astype(np.int64) + rows.sizes[right] - common
-    both = rows.learned[left].astype(np.int64) + rows.learned[right] - shared
-    learned = np.divide(shared, both, out=np.full(len(left), np.nan), where=both > 0)
-    return Judged(keepers, parents, left, right, common / np.maximum(union, 1), learned, accepted)
+    bounds = np.array([threshold, *parts], dtype=np.float64)
+    left, right, similarity, accepted = _judge(rows.hashes, rows.starts, rows.sizes, _runs(keys), protected, bounds, keepers, parents)
+    return Judged(keepers, parents, left, right, similarity, accepted)
 
 
 def _runs(keys: np.ndarray) -> np.ndarray:
@@ -137,44 +130,55 @@ def _number(entries: np.ndarray, bits: np.uint64, band: int, used: int, out: np.
 
 
 @njit(cache=True, nogil=True)
-def _unique(hashes: np.ndarray, bounds: np.ndarray, starts: np.ndarray, sizes: np.ndarray, learned: np.ndarray) -> int:
+def _unique(hashes: np.ndarray, bounds: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> int:
     put = 0
     for row in range(len(bounds) - 1):
         starts[row] = put
-        some = 0
         for i in range(bounds[row], bounds[row + 1]):
             value = hashes[i]
-            if put > starts[row] and hashes[put - 1] >> np.uint64(1) == value >> np.uint64(1):
-                if value != hashes[put - 1]:
-                    some += 1  # the same shingle, here learned
-                hashes[put - 1] = value
+            if put > starts[row] and (hashes[put - 1] ^ value) & BARE == 0:
+                hashes[put - 1] |= value  # the same shingle in another part
             else:
                 hashes[put] = value
                 put += 1
-                some += np.int64(value & np.uint64(1))
         sizes[row] = put - starts[row]
-        learned[row] = some
     return put
 
 
 @njit(cache=True, nogil=True)
-def _common(one: np.ndarray, i: int, i_end: int, other: np.ndarray, j: int, j_end: int) -> tuple[int, int]:
-    """How many shingles two sets share, and how many of those are learned in both."""
-    common, shared = 0, 0
+def _common(one: np.ndarray, i: Any, i_end: int, other: np.ndarray, j: Any, j_end: int) -> Any:
+    """How many shingles two sets share."""
+    common = np.int64(0)
     while i < i_end and j < j_end:
-        a, b = one[i], other[j]
-        x, y = a >> np.uint64(1), b >> np.uint64(1)
+        x, y = one[i] & BARE, other[j] & BARE
         # Without branches: which of the two is smaller is as good as random.
-        same = np.int64(x == y)
-        common += same
-        shared += same & np.int64(a & b & np.uint64(1))
+        common += np.int64(x == y)
         i += np.int64(x <= y)
         j += np.int64(y <= x)
-    return common, shared
+    return common
+
+
+@njit(cache=True, nogil=True)
+def _of_part(one: np.ndarray, i: Any, i_end: int, other: np.ndarray, j: Any, j_end: int, part: np.uint64) -> Any:
+    """The similarity of one part of two sets; NaN where neither has it."""
+    common, all_of_it = np.int64(0), np.int64(0)
+    while i < i_end or j < j_end:
+        if j == j_end or (i < i_end and one[i] & BARE < other[j] & BARE):
+            all_of_it += np.int64(one[i] & part != 0)
+            i += 1
+        elif i == i_end or other[j] & BARE < one[i] & BARE:
+            all_of_it += np.int64(other[j] & part != 0)
+            j += 1
+        else:
+            common += np.int64(one[i] & other[j] & part != 0)
+            all_of_it += np.int64((one[i] | other[j]) & part != 0)
+            i += 1
+            j += 1
+    return common / all_of_it if all_of_it > 0 else np.nan
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _root(parents: np.ndarray, row: int) -> int:
+def _root(parents: np.ndarray, row: Any) -> Any:
     while parents[row] != row:
         parents[row] = parents[parents[row]]
         row = parents[row]
@@ -182,11 +186,21 @@ def _root(parents: np.ndarray, row: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _near(common: int, shared: int, sizes: int, learned: int, threshold: float) -> bool:
-    """Whether the whole, and what is learned, are similar enough. `sizes`, `learned`: of both sets together."""
-    if common / (sizes - common) < threshold:
+def _compare(hashes: np.ndarray, start: Any, size: Any, begin: Any, length: Any, bounds: np.ndarray, out: np.ndarray) -> bool:
+    """Whether two sets are near. `bounds`: of the whole, of what is asked, of what is answered; `out`: the similarities."""
+    common = _common(hashes, start, start + size, hashes, begin, begin + length)
+    out[0] = common / (size + length - common)
+    out[1], out[2] = np.nan, np.nan
+    if out[0] < bounds[0]:
         return False
-    return learned == 0 or shared / (learned - shared) >= threshold
+    if bounds[1] > 0:
+        out[1] = _of_part(hashes, start, start + size, hashes, begin, begin + length, np.uint64(PROMPT))
+    if bounds[2] > 0:
+        out[2] = _of_part(hashes, start, start + size, hashes, begin, begin + length, np.uint64(ANSWER))
+        rejected = _of_part(hashes, start, start + size, hashes, begin, begin + length, np.uint64(REJECTED))
+        if not np.isnan(rejected):
+            out[2] = rejected if np.isnan(out[2]) else min(out[2], rejected)
+    return not (out[1] < bounds[1] or out[2] < bounds[2])  # what is not there is similar enough
 
 
 @njit(cache=True, nogil=True)
@@ -194,34 +208,35 @@ def _judge(
     hashes: np.ndarray,
     starts: np.ndarray,
     sizes: np.ndarray,
-    learned: np.ndarray,
     runs: np.ndarray,
     protected: np.ndarray,
-    threshold: float,
-    answers: bool,
+    bounds: np.ndarray,
     keepers: np.ndarray,
     parents: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     m, bands = runs.shape
     groups = 0
     for row in range(m):
         for band in range(bands):
             groups = max(groups, runs[row, band] + 1)
-    # Of every group the kept and the dropped rows in it so far, as lists linked through the rows.
-    kept = np.full((groups, 2), -1, dtype=np.int64)  # last entry (row * bands + band), length
+    # Of every group the kept and the dropped rows in it so far, as lists linked through the rows: last entry (row * bands + band), length.
+    kept = np.full((groups, 2), -1, dtype=np.int64)
     other = np.full((groups, 2), -1, dtype=np.int64)
+    kept[:, 1] = 0
+    other[:, 1] = 0
     before = np.full(m * bands, -1, dtype=np.int64)
     seen = np.full(m, -1, dtype=np.int64)
     near = np.empty(bands * KEPT_OF_BAND, dtype=np.int64)
     room = 1 << 12
     left = np.empty(room, dtype=np.int64)
     right = np.empty(room, dtype=np.int64)
-    counts = np.empty((room, 3), dtype=np.int64)
+    similarity = np.empty((room, 3), dtype=np.float64)
+    accepted = np.empty(room, dtype=np.bool_)
+    found_similar = np.empty(3, dtype=np.float64)
     pairs = 0
     for row in range(m):
         keeper = np.int64(-1)
-        size, some = np.int64(sizes[row]), np.int64(learned[row])
-        start = starts[row]
+        size = np.int64(sizes[row])
         for turn in range(2):  # the kept rows first, then those that were dropped
             found = 0
             for band in range(bands):
@@ -242,18 +257,19 @@ def _judge(
                 joined = _root(parents, candidate) == _root(parents, row)
                 if joined and (keeper >= 0 or turn == 1):
                     continue
-                if min(size, sizes[candidate]) < threshold * max(size, sizes[candidate]):
-                    continue
-                begin = starts[candidate]
-                common, shared = _common(hashes, start, start + size, hashes, begin, begin + sizes[candidate])
-                good = _near(common, shared, size + sizes[candidate], some + learned[candidate] if answers else 0, threshold)
+                length = np.int64(sizes[candidate])
+                if min(size, length) < bounds[0] * max(size, length):
+                    continue  # even if one held all of the other
+                good = _compare(hashes, starts[row], size, starts[candidate], length, bounds, found_similar)
                 if pairs == room:
                     left = np.concatenate((left, np.empty(room, dtype=np.int64)))
                     right = np.concatenate((right, np.empty(room, dtype=np.int64)))
-                    counts = np.concatenate((counts, np.empty((room, 3), dtype=np.int64)))
+                    similarity = np.concatenate((similarity, np.empty((room, 3), dtype=np.float64)))
+                    accepted = np.concatenate((accepted, np.empty(room, dtype=np.bool_)))
                     room *= 2
-                left[pairs], right[pairs] = row, candidate
-                counts[pairs, 0], counts[pairs, 1], counts[pairs, 2] = common, shared, np.int64(good)
+                left[pairs], right[pairs], accepted[pairs] = row, candidate, good
+                for k in range(3):
+                    similarity[pairs, k] = found_similar[k]
                 pairs += 1
                 if good:
                     if keeper < 0 and turn == 0 and not protected[row]:
@@ -264,10 +280,10 @@ def _judge(
         lists, most = (kept, KEPT_OF_BAND) if keeper < 0 else (other, DROPPED_OF_BAND)
         for band in range(bands):
             group = runs[row, band]
-            if group >= 0 and lists[group, 1] < most - 1:
+            if group >= 0 and lists[group, 1] < most:
                 before[row * bands + band] = lists[group, 0]
                 lists[group, 0] = row * bands + band
                 lists[group, 1] += 1
     for row in range(m):
         parents[row] = _root(parents, row)
-    return left[:pairs], right[:pairs], counts[:pairs]
+    return left[:pairs], right[:pairs], similarity[:pairs], accepted[:pairs]

@@ -103,9 +103,7 @@ def deduplicate(
         # The best of rows that are equal stands for them: its rank, its number.
         best = _best(leaders, unique, ids)
         verdicts = list(
-            judged(
-                column, measure, met, labels, ids.rank(best[met]), np.zeros(len(met), dtype=np.bool_), found.counts[met], folder, total
-            )
+            judged(column, measure, met, labels, ids.rank(best[met]), np.zeros(len(met), dtype=np.bool_), found.counts[met], folder, total)
         )
     return _result(source, id, ids, total, leaders, best, verdicts)
 

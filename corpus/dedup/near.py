@@ -35,7 +35,7 @@ class Piece:
     Attributes:
         numbers: of the rows (int64, ascending).
         texts: of the rows.
-        ignored: shingles that are left out of their sets (uint64, ascending, the lowest bit clear); None for none.
+        ignored: shingles that are left out of their sets (uint64, ascending, without parts); None for none.
     """
 
     numbers: np.ndarray
@@ -68,12 +68,12 @@ class Measure:
     Attributes:
         unit: of which shingles are made.
         scheme: how rows are brought together, and from which similarity on they are near.
-        answers: what a model learns of two rows must be similar, too, for them to be near.
+        parts: how similar the parts of two rows must be as well, for them to be near: what is asked, and what is answered.
     """
 
     unit: Unit
     scheme: Scheme
-    answers: bool = True
+    parts: tuple[float, float] = (0.0, 0.0)
 
     def shingles(self, texts: Texts, ignored: np.ndarray | None = None) -> Shingles:
         """The shingles of rows, without those that are ignored. A row that has no others keeps all."""
@@ -144,7 +144,7 @@ class Verdicts:
         jaccard: its similarity to that row; NaN for those that are kept (float64[m]).
         components: a row of its component of verified pairs (int64[m]).
         pairs: the two rows of each pair that was compared; the second is the one to be kept rather (int64[p, 2]).
-        similarity: their similarity, as a whole and in what is learned (float64[p, 2]; NaN where nothing is learned).
+        similarity: their similarity as a whole, of what is asked, and of what is answered (float64[p, 3]; NaN where it was not computed).
         accepted: whether they are near (bool[p]).
     """
 
@@ -206,7 +206,7 @@ def judged(
         place += len(keyed)
     if place != len(found):
         raise RuntimeError(f"{place:,} rows were read again, and {len(found):,} were asked for")
-    sizes, learned = spill.sizes(), spill.learned()
+    sizes = spill.sizes()
     by_group = np.argsort(groups, kind="stable")
     cuts = np.searchsorted(groups[by_group], np.arange(spill.groups + 1))
     for group in range(spill.groups):
@@ -216,24 +216,24 @@ def judged(
         order = np.lexsort((ranks[at], labels[at]))
         chosen = at[order]
         result = judge(
-            Sets(hashes, starts[order], sizes[chosen], learned[chosen]),
+            Sets(hashes, starts[order], sizes[chosen]),
             keyed[order],
             protected[chosen],
             measure.scheme.threshold,
-            answers=measure.answers,
+            measure.parts,
         )
         numbers = found[chosen]
         near = np.full(len(numbers), np.nan)
         pairs = np.stack([result.left, result.right], axis=1)
         of_keeper = result.accepted & (result.keepers[result.left] == result.right)
-        near[result.left[of_keeper]] = result.jaccard[of_keeper]
+        near[result.left[of_keeper]] = result.similarity[of_keeper, 0]
         yield Verdicts(
             numbers,
             np.where(result.keepers >= 0, numbers[result.keepers], -1),
             near,
             numbers[result.components],
             numbers[pairs],
-            np.stack([result.jaccard, result.learned], axis=1),
+            result.similarity,
             result.accepted,
         )
 
@@ -255,7 +255,6 @@ class _Spill:
         self._folder = folder
         self._bands = bands
         self._sizes: list[np.ndarray] = []
-        self._learned: list[np.ndarray] = []
 
     def _path(self, group: int, kind: str) -> Path:
         return self._folder / f"{group:05d}.{kind}"
@@ -263,7 +262,6 @@ class _Spill:
     def add(self, groups: np.ndarray, keyed: np.ndarray, found: Sets) -> None:
         """Appends rows to the files of their groups."""
         self._sizes.append(found.sizes)
-        self._learned.append(found.learned)
         order = np.argsort(groups, kind="stable")
         cuts = np.flatnonzero(np.diff(groups[order], prepend=-1))
         ends = found.starts + found.sizes
@@ -283,14 +281,10 @@ class _Spill:
         """Of all rows, in the order in which they were added."""
         return np.concatenate(self._sizes)
 
-    def learned(self) -> np.ndarray:
-        """Of all rows, in the order in which they were added."""
-        return np.concatenate(self._learned)
-
     def take(self, group: int) -> tuple[np.ndarray, np.ndarray]:
         """The sets and keys of a group, whose files are gone afterwards. What is far larger than a group should be (one component) stays
         on disk while it is used."""
-        found = []
+        found: list[np.ndarray] = []
         for kind in ("sets", "keys"):
             path = self._path(group, kind)
             if path.stat().st_size > 2 * GROUP_BYTES:

@@ -3,8 +3,8 @@
 A shingle is the hash of n units that follow each other; a text of fewer units is one shingle, so that no row is ever without one and none
 is left out for being short. Shingles do not cross from one text of a row to the next.
 
-The hash has 64 bits, of which the lowest says whether the shingle is from a text that a model learns: two sets can then be compared
-as a whole and in what is learned in one pass. Two different shingles share their 63 bits with a probability of about 1e-19.
+The hash has 64 bits, of which the lowest three say which parts of the row the shingle is from (`texts.PARTS`), so that two sets can be
+compared as a whole and part by part. Two different shingles share their 61 bits with a probability of 4e-19.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from corpus.dedup.units import BREAK, CLASS_SHIFT, DIGIT, LETTER, NOTHING, ONE, 
 N = 5
 """Units of a shingle."""
 
+PART_BITS = 3
+BARE = np.uint64(0xFFFFFFFFFFFFFFF8)
+"""A shingle without its parts."""
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 """The multipliers of splitmix64."""
@@ -36,7 +39,7 @@ class Shingles:
     """Shingles of n rows, as often as they occur, in their order.
 
     Attributes:
-        hashes: one for each (uint64); the lowest bit is set in texts that are learned.
+        hashes: one for each (uint64); the lowest three bits are its text's part.
         bounds: which belong to which row (int64[n + 1]).
         whole: a hash of all units of the row in their order and division into texts (uint64[n, 2]).
     """
@@ -50,11 +53,11 @@ def shingles(texts: Texts, unit: Unit, n: int = N) -> Shingles:
     """The shingles of every row. No row is without one: a row without a unit has the shingle of nothing."""
     entries, several = table(unit)
     # A character folds to at most three units, and then has two bytes or more; a text may have one shingle more than it has units.
-    room = int(texts.offsets[-1] - texts.offsets[0]) * 3 // 2 + len(texts.learned) + len(texts)
+    room = int(texts.offsets[-1] - texts.offsets[0]) * 3 // 2 + len(texts.parts) + len(texts)
     hashes = np.empty(room, dtype=np.uint64)
     bounds = np.zeros(len(texts) + 1, dtype=np.int64)
     whole = np.zeros((len(texts), 2), dtype=np.uint64)
-    used = _shingles(texts.offsets, texts.data, texts.bounds, texts.learned, entries, several, n, hashes, bounds, whole)
+    used = _shingles(texts.offsets, texts.data, texts.bounds, texts.parts, entries, several, n, hashes, bounds, whole)
     return Shingles(hashes[:used], bounds, whole)
 
 
@@ -63,7 +66,7 @@ def without(found: Shingles, ignored: np.ndarray) -> Shingles:
 
     Args:
         found: the shingles of some rows.
-        ignored: hashes (uint64, ascending, the lowest bit clear), one at least.
+        ignored: hashes (uint64, ascending, without parts), one at least.
     """
     marked = np.zeros(_MARKS, dtype=np.bool_)
     marked[(ignored >> np.uint64(64 - _MARK_BITS)).astype(np.int64)] = True
@@ -74,14 +77,12 @@ def without(found: Shingles, ignored: np.ndarray) -> Shingles:
 
 
 @njit(cache=True, nogil=True)
-def _without(
-    hashes: np.ndarray, bounds: np.ndarray, ignored: np.ndarray, marked: np.ndarray, out: np.ndarray, ends: np.ndarray
-) -> int:
+def _without(hashes: np.ndarray, bounds: np.ndarray, ignored: np.ndarray, marked: np.ndarray, out: np.ndarray, ends: np.ndarray) -> int:
     put = 0
     for row in range(len(bounds) - 1):
         started = put
         for i in range(bounds[row], bounds[row + 1]):
-            bare = hashes[i] & ~np.uint64(1)
+            bare = hashes[i] & BARE
             if marked[np.int64(bare >> np.uint64(64 - _MARK_BITS))]:
                 at = np.searchsorted(ignored, bare)
                 if at < len(ignored) and ignored[at] == bare:
@@ -118,7 +119,7 @@ def _shingles(
     offsets: np.ndarray,
     data: np.ndarray,
     bounds: np.ndarray,
-    learned: np.ndarray,
+    parts: np.ndarray,
     entries: np.ndarray,
     several: np.ndarray,
     n: int,
@@ -150,26 +151,25 @@ def _shingles(
                     two += _mix(value ^ (np.uint64(i) * np.uint64(_BASE)))
                 first = _mix(first + np.uint64(_BASE) + np.uint64(units)) ^ one
                 second = _mix(second + np.uint64(_SECOND) + np.uint64(units)) ^ two
-                bit = np.uint64(1) if learned[text] else np.uint64(0)
-                side = np.uint64(_SECOND) if learned[text] > 1 else np.uint64(0)
+                part = np.uint64(parts[text])
                 if units >= n:
                     for i in range(units - n + 1):
                         rolled = np.uint64(0)
                         for k in range(n):
                             rolled += values[i + k] * powers[k]
-                        out[put + i] = (_mix(rolled) ^ side) & ~np.uint64(1) | bit
+                        out[put + i] = _mix(rolled) & BARE | part
                     put += units - n + 1
                 elif units > 0:
                     rolled = np.uint64(units) * np.uint64(_SECOND)
                     for k in range(units):
                         rolled += values[k] * powers[k]
-                    out[put] = (_mix(rolled) ^ side) & ~np.uint64(1) | bit
+                    out[put] = _mix(rolled) & BARE | part
                     put += 1
             if put > started or signs:
                 break
             signs = True  # nothing but punctuation: then that is what is compared
         if put == started:
-            out[put] = _mix(np.uint64(_SECOND)) & ~np.uint64(1)
+            out[put] = _mix(np.uint64(_SECOND)) & BARE
             put += 1
         whole[row, 0], whole[row, 1] = _mix(first), _mix(second)
         ends[row + 1] = put
@@ -217,7 +217,7 @@ def _units(data: np.ndarray, at: int, end: int, entries: np.ndarray, several: np
             value = np.uint64(entry & np.uint32(0xFFFFFF))
             if kind == SIGN:
                 kind = np.uint32(ONE) if signs else np.uint32(BREAK)
-            if kind == running and (kind == LETTER or kind == DIGIT):
+            if kind == running and (kind == LETTER or kind == DIGIT):  # noqa: SIM109
                 word = (word ^ value) * np.uint64(_BASE)
                 word ^= word >> np.uint64(29)
             elif kind != NOTHING:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+PROMPT, ANSWER, REJECTED = 1, 2, 4
+"""Parts of a row that must each be similar for two rows to be near: what is asked, what is to be answered, what is not."""
+PARTS = (PROMPT, ANSWER, REJECTED)
+
 
 @dataclass(frozen=True, slots=True)
 class Texts:
@@ -16,15 +20,14 @@ class Texts:
         offsets: where each text begins and ends in the bytes (int64[texts + 1]).
         data: UTF-8 bytes (uint8).
         bounds: which texts each row has (int64[n + 1]); a row may have none.
-        learned: of each text whether a model is to learn it, as answers are: 0, or 1, or 2 for an answer to be avoided, whose shingles are
-            never those of an answer to be given (uint8[texts]).
+        parts: of each text the part of the row that it is, as a bit: PROMPT, ANSWER, REJECTED, or 0 for none (uint8[texts]).
         spaces: of each row the space it is compared in (uint8[n]): only rows of one space can be near each other.
     """
 
     offsets: np.ndarray
     data: np.ndarray
     bounds: np.ndarray
-    learned: np.ndarray
+    parts: np.ndarray
     spaces: np.ndarray
 
     def __len__(self) -> int:
@@ -34,7 +37,7 @@ class Texts:
         """The rows from `start` up to `end`, over the same bytes."""
         first, last = int(self.bounds[start]), int(self.bounds[end])
         return Texts(
-            self.offsets[first : last + 1], self.data, self.bounds[start : end + 1] - first, self.learned[first:last], self.spaces[start:end]
+            self.offsets[first : last + 1], self.data, self.bounds[start : end + 1] - first, self.parts[first:last], self.spaces[start:end]
         )
 
     @classmethod

@@ -158,7 +158,8 @@ class Source:
         by_script: for a source whose markup says how it reads in either Chinese script: the parse function for one of them (keep,
             simplified, traditional).
         traits: what its texts are known for; cleaning rules go by it.
-        key: what of its rows is compared with other rows when duplicates are looked for: whole, prompt or answer.
+        key: what of its rows is compared with other rows when duplicates are looked for: whole, prompt, answer, or
+            exact for rows that are alike by design, of which only equal ones are duplicates.
     """
 
     name: str
@@ -176,7 +177,7 @@ class Source:
     version: int = 1
     by_script: Callable[[str], Parse] | None = None
     traits: Traits = field(default_factory=Traits)
-    key: Literal["whole", "prompt", "answer"] = "whole"
+    key: Literal["whole", "prompt", "answer", "exact"] = "whole"
 
     def match(self, path: str) -> Files | None:
         """The most specific pattern of this source that matches a relative path, or None."""

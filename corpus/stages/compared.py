@@ -13,14 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.dedup.near import cuts
-from corpus.dedup.texts import Texts, buffers
+from corpus.dedup.texts import ANSWER, PROMPT, REJECTED, Texts, buffers
 from corpus.recipe import Key
 from corpus.schema import ROLES, Kind
 from corpus.stages.spoken import CONVERSATIONS, TEXTS, Flat, Spoken, last_turns
 
 COLUMNS = ("kind", *CONVERSATIONS, *TEXTS)
-_KEYS: tuple[Key, ...] = ("whole", "prompt", "answer")
-_REJECTED = CONVERSATIONS.index("rejected")
+_KEYS = ("whole", "prompt", "answer")
 _TITLE, _TEXT = (len(CONVERSATIONS) + i for i in range(2))
 
 
@@ -50,28 +49,34 @@ def compared(table: pa.Table, key: Key) -> Compared:
     n = table.num_rows
     content = {name: table[name].combine_chunks() for name in (*CONVERSATIONS, *TEXTS)}
     spoken = Spoken.of(content, {name: Flat.of(content[name]) for name in CONVERSATIONS})
-    learned = spoken.learned().astype(np.uint8)
-    learned[spoken.places == _REJECTED] = 2
+    parts = _parts(spoken)
     offsets, data = spoken.utf8
     kinds = pc.index_in(table["kind"].combine_chunks(), pa.array([k.value for k in Kind])).to_numpy().astype(np.uint8)
     spaces = kinds * np.uint8(len(_KEYS))
-    if key == "whole":
+    if key in ("whole", "exact"):
         bounds = np.searchsorted(spoken.rows, np.arange(n + 1)).astype(np.int64)
-        return Compared(Texts(offsets, data, bounds, learned, spaces), pa.nulls(n, pa.binary(16)))
+        return Compared(Texts(offsets, data, bounds, parts, spaces), pa.nulls(n, pa.binary(16)))
 
     chosen = _chosen(spoken, key)
     filled = np.diff(offsets) > 0
     has = np.bincount(spoken.rows[chosen & filled], minlength=n) > 0
     counted = np.where(has[spoken.rows], chosen, True)
-    if key == "prompt":
-        learned[has[spoken.rows]] = 0
+    parts[has[spoken.rows]] = 0
     at = np.flatnonzero(counted)
     bounds = np.searchsorted(spoken.rows[at], np.arange(n + 1)).astype(np.int64)
     taken = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(np.ascontiguousarray(offsets)), pa.py_buffer(data))
     offsets, data = buffers(taken.take(pa.array(at)))
     spaces = spaces + np.where(has, np.uint8(_KEYS.index(key)), np.uint8(0))
-    texts = Texts(offsets, data, bounds, learned[at], spaces)
+    texts = Texts(offsets, data, bounds, parts[at], spaces)
     return Compared(texts, _keys(texts, spoken.places[at], has))
+
+
+def _parts(spoken: Spoken) -> np.ndarray:
+    """The part that each text is. A document is one whole: its title asks for nothing."""
+    of_place = np.array([PROMPT, ANSWER, REJECTED, 0, 0], dtype=np.uint8)
+    parts = of_place[spoken.places]
+    parts[(spoken.places == 0) & (spoken.roles == ROLES.index("assistant"))] = ANSWER
+    return parts
 
 
 def _chosen(spoken: Spoken, key: Key) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpus.executors.task import Report, Task
-from corpus.schema import CLUSTERS, DROPPED, JUDGED, PAIRS, Table
+from corpus.schema import CLUSTERS, DROPPED, JUDGED, PAIRS, SKETCHED, Table
 from corpus.stages import sketch, sql, stock
 from corpus.stages.base import Context, parts
 from corpus.warehouse.commit import PartitionWriter
@@ -144,11 +144,10 @@ class _Tables:
             db.execute("INSERT INTO parts SELECT * FROM places")
             rows = sql.read(self.root, self.sketched).replace("])", "], filename = true, file_row_number = true)")
         else:
-            rows = "(SELECT NULL::VARCHAR AS row_id, NULL::VARCHAR AS source, NULL::VARCHAR AS filename, 0 AS file_row_number, NULL::BLOB AS key, "
-            rows += "NULL::BLOB AS whole, NULL::VARCHAR AS upstream_split, 0 AS damage, 0 AS chars WHERE false)"
+            rows = sql.empty(SKETCHED, filename="VARCHAR", file_row_number="BIGINT")
         db.execute(sql.text("corpus.stages", "dedup.sql").format(sketched=rows, dropped=self.dropped))
         db.execute("CREATE TEMP TABLE verdicts(number BIGINT, keeper BIGINT, jaccard DOUBLE, component BIGINT)")
-        db.execute("CREATE TEMP TABLE pairs(number BIGINT, other BIGINT, jaccard DOUBLE, learned DOUBLE, accepted BOOLEAN)")
+        db.execute("CREATE TEMP TABLE pairs(number BIGINT, other BIGINT, jaccard DOUBLE, prompts DOUBLE, answers DOUBLE, accepted BOOLEAN)")
         judged = _Near(self, db).run() if self.spec["dedup"]["near"] and self.bands else None
         db.execute(sql.text("corpus.stages", "dedup_result.sql"))
         return judged
@@ -184,10 +183,13 @@ class _Near:
 
         tables, db = self._tables, self._db
         dedup = tables.spec["dedup"]
-        measure = Measure(Unit(dedup["unit"]), Scheme.of(dedup["threshold"]), answers=dedup["answers"])
+        measure = Measure(Unit(dedup["unit"]), Scheme.of(dedup["threshold"]), (dedup["prompts"], dedup["answers"]))
         alive = np.zeros(tables.total, dtype=np.bool_)
         numbers = db.execute("SELECT number FROM alive ANTI JOIN (SELECT number FROM equal WHERE again) USING (number)").fetchnumpy()
         alive[numbers["number"]] = True
+        for source, start, end in zip(tables.sources, tables.bases[:-1].tolist(), tables.bases[1:].tolist(), strict=True):
+            if tables.spec["keys"][source] == "exact":
+                alive[start:end] = False
         met, labels = meet([opened(tables.root / f.path) for f in tables.bands], alive)
         db.register("met", pa.table({"number": met}))
         known = db.sql("SELECT row_id, place, protected FROM alive JOIN met USING (number) ORDER BY number").to_arrow_table()
@@ -225,10 +227,8 @@ class _Near:
     def _insert(self, verdicts: Verdicts) -> None:
         keepers = pa.array(verdicts.keepers, mask=verdicts.keepers < 0)
         rows = {"number": verdicts.rows, "keeper": keepers, "jaccard": verdicts.jaccard, "component": verdicts.components}
-        pairs = {
-            "number": verdicts.pairs[:, 0], "other": verdicts.pairs[:, 1], "jaccard": verdicts.similarity[:, 0],
-            "learned": pa.array(verdicts.similarity[:, 1], from_pandas=True), "accepted": verdicts.accepted,
-        }  # fmt: skip
+        similar = {name: pa.array(verdicts.similarity[:, i], from_pandas=True) for i, name in enumerate(("jaccard", "prompts", "answers"))}
+        pairs = {"number": verdicts.pairs[:, 0], "other": verdicts.pairs[:, 1], **similar, "accepted": verdicts.accepted}
         for table, columns in (("verdicts", rows), ("pairs", pairs)):
             self._db.register("new_rows", pa.table(columns))
             self._db.execute(f"INSERT INTO {table} SELECT * FROM new_rows")
@@ -238,14 +238,17 @@ class _Near:
 def _figures(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """What guards look at: rows and near drops of each source, with examples, and the largest component of near pairs."""
     near = db.execute(
-        "SELECT a.source, count(*), count(f.number) FILTER (WHERE f.is_near) FROM alive AS a LEFT JOIN found AS f ON a.number = f.number GROUP BY 1 ORDER BY 1"
+        "SELECT a.source, count(*), count(f.number) FILTER (WHERE f.is_near) "
+        "FROM alive AS a LEFT JOIN found AS f ON a.number = f.number GROUP BY 1 ORDER BY 1"
     ).fetchall()
     largest = db.execute(
-        "SELECT count(*) AS size, min_by(a.row_id, a.place) FROM verdicts AS v JOIN alive AS a ON v.number = a.number GROUP BY v.component ORDER BY size DESC, 2 LIMIT 1"
+        "SELECT count(*) AS size, min_by(a.row_id, a.place) FROM verdicts AS v JOIN alive AS a ON v.number = a.number "
+        "GROUP BY v.component ORDER BY size DESC, 2 LIMIT 1"
     ).fetchone()
     examples = db.execute(
         "SELECT f.source, f.row_id, k.row_id, f.jaccard FROM found AS f JOIN alive AS k ON f.keeper = k.number WHERE f.is_near "
-        f"QUALIFY row_number() OVER (PARTITION BY f.source ORDER BY f.row_id) <= {_EXAMPLES} ORDER BY 1, 2"
+        "QUALIFY row_number() OVER (PARTITION BY f.source ORDER BY f.row_id) <= ? ORDER BY 1, 2",
+        [_EXAMPLES],
     ).fetchall()
     return {
         "sources": {source: [rows, dropped] for source, rows, dropped in near},

@@ -1,7 +1,8 @@
 """What was judged in an earlier build, by component.
 
-What becomes of the rows of a component depends on nothing but these rows, their order and the settings. All that is hashed; where the hash
-was seen before, the verdicts are taken over and no text is read. The file is a cache in the proper sense: without it the result is the same.
+What becomes of the rows of a component depends on nothing but these rows, their order and the settings. All that is hashed; where the
+hash was seen before, the verdicts are taken over and no text is read. The file is a cache in the proper sense: without it the result is
+the same.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def load(root: Path, before: Mapping[str, Any] | None, now: Components) -> Remem
     base = np.repeat(now.bounds[at], sizes)
     pair_base = np.repeat(now.bounds[at], pair_sizes)
     rows = now.members[base + np.arange(len(keepers)) - np.repeat(np.cumsum(sizes) - sizes, sizes)]
-    others, similar, learned, accepted = (_flat(table, f"pair_{name}")[0] for name in ("others", "jaccard", "learned", "accepted"))
+    others, accepted, *similar = (_flat(table, f"pair_{name}")[0] for name in ("others", "accepted", "jaccard", "prompts", "answers"))
     return Remembered(
         known,
         [
@@ -120,7 +121,7 @@ def load(root: Path, before: Mapping[str, Any] | None, now: Components) -> Remem
                 _flat(table, "jaccard")[0],
                 now.members[base + _flat(table, "joined")[0]],
                 np.stack([now.members[pair_base + pair_rows], now.members[pair_base + others]], axis=1),
-                np.stack([similar, learned], axis=1),
+                np.stack(similar, axis=1),
                 accepted.astype(np.bool_),
             )
         ],
@@ -164,7 +165,7 @@ def table(now: Components, made: Sequence[Verdicts]) -> pa.Table:
         jaccard[at] = v.jaccard
     left = np.concatenate([place(v.pairs[:, 0]) for v in made]) if made else np.zeros(0, dtype=np.int64)
     right = np.concatenate([place(v.pairs[:, 1]) for v in made]) if made else left
-    similar = np.concatenate([v.similarity for v in made]) if made else np.zeros((0, 2))
+    similar = np.concatenate([v.similarity for v in made]) if made else np.zeros((0, 3))
     accepted = np.concatenate([v.accepted for v in made]) if made else np.zeros(0, dtype=np.bool_)
     order = np.lexsort((right, left))
     left, right, similar, accepted = left[order], right[order], similar[order], accepted[order]
@@ -179,7 +180,8 @@ def table(now: Components, made: Sequence[Verdicts]) -> pa.Table:
         "pair_rows": _lists(pair_bounds, left - start, pa.int32()),
         "pair_others": _lists(pair_bounds, right - start, pa.int32()),
         "pair_jaccard": _lists(pair_bounds, similar[:, 0], pa.float64()),
-        "pair_learned": _lists(pair_bounds, similar[:, 1], pa.float64()),
+        "pair_prompts": _lists(pair_bounds, similar[:, 1], pa.float64()),
+        "pair_answers": _lists(pair_bounds, similar[:, 2], pa.float64()),
         "pair_accepted": _lists(pair_bounds, accepted, pa.bool_()),
     }
     return pa.table([columns[c.name] for c in JUDGED.columns], schema=JUDGED.schema).sort_by("component")

@@ -1,14 +1,14 @@
 """sketch: what duplicates are found by, for each clean partition.
 
-Writes the keys by which equal rows are found, and the band entries by which near ones are. Neither changes when other sources come or go, so
-a new source is sketched and the old ones are not.
+Writes the keys by which equal rows are found, and the band entries by which near ones are. Neither changes when other sources come or
+go, so a new source is sketched and the old ones are not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +41,7 @@ def plan(context: Context, cleaned: list[Partition], stocks: list[Partition]) ->
     tasks = []
     for partition in cleaned:
         source = partition.key.partition("/")[0]
-        told = {"key": context.keys[source], "near": dedup.near}
+        told: dict[str, Any] = {"key": context.keys[source], "near": dedup.near}
         if dedup.near:
             told |= {"unit": dedup.unit, "threshold": dedup.threshold, "stock": digests.get(source, "")}
         own = (by_source[source],) if source in by_source else ()

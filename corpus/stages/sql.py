@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from corpus.allocators import DUCKDB_MEMORY
-from corpus.schema import DROPPED
+from corpus.schema import DROPPED, Table
 from corpus.warehouse.manifest import FileEntry, Partition
 
 
@@ -51,6 +51,16 @@ def ledger(root: Path, partitions: Iterable[Partition]) -> str:
     files = [f for p in partitions for f in p.of("dropped")]
     if files:
         return read(root, files)
-    types = {pa.string(): "VARCHAR", pa.float64(): "DOUBLE"}
-    nothing = ", ".join(f"NULL::{types[c.type]} AS {c.name}" for c in DROPPED.columns)
+    return empty(DROPPED)
+
+
+_TYPES = {
+    pa.string(): "VARCHAR", pa.float64(): "DOUBLE", pa.int64(): "BIGINT", pa.uint32(): "UINTEGER", pa.binary(16): "BLOB",
+}  # fmt: skip
+
+
+def empty(table: Table, **further: str) -> str:
+    """A table without rows, as SQL; `further` are names and types of more columns."""
+    columns = {c.name: _TYPES[c.type] for c in table.columns} | further
+    nothing = ", ".join(f"NULL::{of} AS {name}" for name, of in columns.items())
     return f"(SELECT {nothing} WHERE false)"

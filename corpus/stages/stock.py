@@ -1,9 +1,9 @@
 """stock: what each source says in row after row.
 
-Template data (`阅读以下对话并回答问题`, `答案：`) is alike by design, and its rows must not be taken for duplicates because of the template.
-Shingles that more than a share of a source's rows have are therefore left out of the comparison. They are counted in a sample: the rows
-of the source whose keys are lowest, which are hashes, so that the sample depends neither on the order of rows nor on how they are divided,
-and rows that are equal count once.
+Template data (`阅读以下对话并回答问题`, `答案：`) is alike by design, and its rows must not be taken for duplicates because of the
+template. Shingles that more than a share of a source's rows have are therefore left out of the comparison. They are counted in a sample:
+the rows of the source whose keys are lowest, which are hashes, so that the sample depends neither on the order of rows nor on how they
+are divided, and rows that are equal count once.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ def _sample(keys: list[pa.ChunkedArray]) -> list[np.ndarray]:
 def _counted(root: Path, paths: list[str], sample: list[np.ndarray], key: Key, unit: str) -> tuple[np.ndarray, dict[str, int]]:
     """The shingles of the rows of a sample, each once a row."""
     from corpus.dedup.judge import sets
-    from corpus.dedup.shingles import shingles
+    from corpus.dedup.shingles import BARE, shingles
     from corpus.dedup.units import Unit
     from corpus.stages.compared import pieces
 
     found, rows = [], 0
     for path, wanted in zip(paths, sample, strict=True):
         for numbers, part, _ in pieces(root / path, key, wanted=wanted):
-            found.append(sets(shingles(part.texts, Unit(unit))).hashes & ~np.uint64(1))
+            found.append(sets(shingles(part.texts, Unit(unit))).hashes & BARE)
             rows += len(numbers)
     return np.concatenate(found) if found else np.zeros(0, dtype=np.uint64), {"rows": rows}

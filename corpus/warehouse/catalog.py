@@ -30,6 +30,7 @@ from corpus.schema import (
     REJECT_REASONS,
     REJECTS,
     ROWS,
+    STOCK,
     Column,
     Table,
 )  # fmt: skip
@@ -37,7 +38,7 @@ from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK
 from corpus.warehouse.manifest import FileEntry, Partition
 
-_TABLES: dict[str, Table] = {t.name: t for t in (ROWS, REJECTS, CLEAN, MEASURED, DROPPED, CLUSTERS, PAIRS, ALLOCATION, ASSIGNED)}
+_TABLES: dict[str, Table] = {t.name: t for t in (ROWS, REJECTS, CLEAN, MEASURED, DROPPED, STOCK, CLUSTERS, PAIRS, ALLOCATION, ASSIGNED)}
 
 _SPLIT_COMMENTS = {
     "split": "tokenizer, pretrain, instruct, sft, rm, dpo, ppo or test",
