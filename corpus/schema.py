@@ -171,7 +171,7 @@ DROPPED = Table(
 
 STOCK = Table(
     "stock",
-    "What a source says in row after row: shingles that near-duplicate removal does not compare, as every row of the source has them.",
+    "What a source says in row after row: shingles that do not count for near duplicates, however alike they make its rows.",
     (
         Column("source", pa.string(), "the source", False),
         Column("shingle", pa.uint64(), "hash of five units that follow each other", False),

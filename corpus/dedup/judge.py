@@ -18,7 +18,7 @@ from numba import njit
 
 from corpus.dedup.minhash import KEY_BITS
 from corpus.dedup.shingles import BARE, Shingles
-from corpus.dedup.texts import ANSWER, PROMPT, REJECTED
+from corpus.dedup.texts import ANSWER, PROMPT, REJECTED, STOCK
 
 KEPT_OF_BAND = 32
 """So many kept rows of one band's key are compared with those that come after."""
@@ -49,8 +49,8 @@ class Judged:
         keepers: the row that each was dropped for, -1 for those that are kept (int64[m]).
         components: a row of each one's component, of verified pairs (int64[m]).
         left, right: the pairs that were compared; left comes after right in the order (int64[p]).
-        similarity: their similarity as a whole, of what is asked, and of what is answered (of both answers the lower); NaN for parts that
-            neither row has, and of pairs that are not near as a whole (float64[p, 3]).
+        similarity: their similarity as a whole (with and without stock, the lower of the two), of what is asked, and of what is answered
+            (of both answers the lower); NaN for parts that neither row has, and of pairs that are not near as a whole (float64[p, 3]).
         accepted: whether the pair is near (bool[p]).
     """
 
@@ -159,6 +159,27 @@ def _common(one: np.ndarray, i: Any, i_end: int, other: np.ndarray, j: Any, j_en
 
 
 @njit(cache=True, nogil=True)
+def _own(one: np.ndarray, i: Any, i_end: int, other: np.ndarray, j: Any, j_end: int) -> Any:
+    """The similarity of what is stock in neither of two sets; 1 where nothing else is left."""
+    stock = np.uint64(STOCK)
+    common, all_of_it = np.int64(0), np.int64(0)
+    while i < i_end or j < j_end:
+        if j == j_end or (i < i_end and one[i] & BARE < other[j] & BARE):
+            all_of_it += np.int64(one[i] & stock == 0)
+            i += 1
+        elif i == i_end or other[j] & BARE < one[i] & BARE:
+            all_of_it += np.int64(other[j] & stock == 0)
+            j += 1
+        else:
+            own = np.int64((one[i] | other[j]) & stock == 0)
+            common += own
+            all_of_it += own
+            i += 1
+            j += 1
+    return common / all_of_it if all_of_it > 0 else 1.0
+
+
+@njit(cache=True, nogil=True)
 def _of_part(one: np.ndarray, i: Any, i_end: int, other: np.ndarray, j: Any, j_end: int, part: np.uint64) -> Any:
     """The similarity of one part of two sets; NaN where neither has it."""
     common, all_of_it = np.int64(0), np.int64(0)
@@ -193,6 +214,11 @@ def _compare(hashes: np.ndarray, start: Any, size: Any, begin: Any, length: Any,
     out[1], out[2] = np.nan, np.nan
     if out[0] < bounds[0]:
         return False
+    own = _own(hashes, start, start + size, hashes, begin, begin + length)
+    if own < out[0]:
+        out[0] = own
+        if own < bounds[0]:
+            return False
     if bounds[1] > 0:
         out[1] = _of_part(hashes, start, start + size, hashes, begin, begin + length, np.uint64(PROMPT))
     if bounds[2] > 0:

@@ -17,7 +17,7 @@ import numpy as np
 from corpus.dedup.bands import MOST_ROWS, Segment, components, opened, write
 from corpus.dedup.judge import Sets, judge, sets
 from corpus.dedup.minhash import Scheme, keys, signatures
-from corpus.dedup.shingles import Shingles, shingles, without
+from corpus.dedup.shingles import Shingles, mark, shingles, unmarked
 from corpus.dedup.texts import Texts
 from corpus.dedup.units import Unit
 
@@ -35,12 +35,12 @@ class Piece:
     Attributes:
         numbers: of the rows (int64, ascending).
         texts: of the rows.
-        ignored: shingles that are left out of their sets (uint64, ascending, without parts); None for none.
+        stock: shingles that are stock in these rows (uint64, ascending, without parts); None for none.
     """
 
     numbers: np.ndarray
     texts: Texts
-    ignored: np.ndarray | None = None
+    stock: np.ndarray | None = None
 
 
 def cuts(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -75,13 +75,17 @@ class Measure:
     scheme: Scheme
     parts: tuple[float, float] = (0.0, 0.0)
 
-    def shingles(self, texts: Texts, ignored: np.ndarray | None = None) -> Shingles:
-        """The shingles of rows, without those that are ignored. A row that has no others keeps all."""
+    def shingles(self, texts: Texts, stock: np.ndarray | None = None) -> Shingles:
+        """The shingles of rows; those that are stock are marked."""
         found = shingles(texts, self.unit)
-        return found if ignored is None or not len(ignored) else without(found, ignored)
+        if stock is not None and len(stock):
+            mark(found, stock)
+        return found
 
-    def keys(self, found: Shingles, spaces: np.ndarray) -> np.ndarray:
-        """The keys of their bands (uint64[rows, bands])."""
+    def keys(self, found: Shingles, spaces: np.ndarray, stock: np.ndarray | None = None) -> np.ndarray:
+        """The keys of their bands (uint64[rows, bands]). Stock brings no rows together."""
+        if stock is not None and len(stock):
+            found = unmarked(found)
         scheme = self.scheme
         return keys(signatures(found.hashes, found.bounds, scheme.values, scheme.seed), spaces, scheme)
 
@@ -119,8 +123,8 @@ def sketch(rows: Rows, measure: Measure, folder: Path, report: Callable[[int], N
 
     for piece in rows.read():
         texts = piece.texts
-        found = measure.shingles(texts, piece.ignored)
-        waiting.append(measure.keys(found, texts.spaces))
+        found = measure.shingles(texts, piece.stock)
+        waiting.append(measure.keys(found, texts.spaces, piece.stock))
         ends = texts.offsets[texts.bounds]
         for column, values in zip(kept, (found.whole, np.diff(ends), np.diff(found.bounds)), strict=True):
             column.append(values if values.dtype == np.uint64 else np.minimum(values, 0xFFFFFFFF).astype(np.uint32))
@@ -200,8 +204,8 @@ def judged(
     spill = _Spill(folder, int(groups.max()) + 1, measure.scheme.bands)
     place = 0
     for piece in rows.read(wanted):
-        shingled = measure.shingles(piece.texts, piece.ignored)
-        keyed = measure.keys(shingled, piece.texts.spaces)
+        shingled = measure.shingles(piece.texts, piece.stock)
+        keyed = measure.keys(shingled, piece.texts.spaces, piece.stock)
         spill.add(groups[place : place + len(keyed)], keyed, sets(shingled))
         place += len(keyed)
     if place != len(found):

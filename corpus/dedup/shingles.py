@@ -3,8 +3,8 @@
 A shingle is the hash of n units that follow each other; a text of fewer units is one shingle, so that no row is ever without one and none
 is left out for being short. Shingles do not cross from one text of a row to the next.
 
-The hash has 64 bits, of which the lowest three say which parts of the row the shingle is from (`texts.PARTS`), so that two sets can be
-compared as a whole and part by part. Two different shingles share their 61 bits with a probability of 4e-19.
+The hash has 64 bits, of which the lowest four say which parts of the row the shingle is from (`texts.PARTS`) and whether it is stock, so
+that two sets can be compared as a whole and part by part. Two different shingles share their 60 bits with a probability of 9e-19.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from corpus.dedup.texts import Texts
+from corpus.dedup.texts import STOCK, Texts
 from corpus.dedup.units import BREAK, CLASS_SHIFT, DIGIT, LETTER, NOTHING, ONE, SEVERAL, SIGN, Unit, table
 
 N = 5
 """Units of a shingle."""
 
-PART_BITS = 3
-BARE = np.uint64(0xFFFFFFFFFFFFFFF8)
+BARE = np.uint64(0xFFFFFFFFFFFFFFF0)
 """A shingle without its parts."""
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
@@ -31,7 +30,7 @@ _SPREAD = 0xD6E8FEB86659FD93
 _SECOND = 0xA0761D6478BD642F
 _MARK_BITS = 16
 _MARKS = 1 << _MARK_BITS
-"""Most shingles are told from all that are ignored by their first bits."""
+"""Most shingles are told from all that are stock by their first bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Shingles:
     """Shingles of n rows, as often as they occur, in their order.
 
     Attributes:
-        hashes: one for each (uint64); the lowest three bits are its text's part.
+        hashes: one for each (uint64); the lowest four bits say what part it is from (see `texts`).
         bounds: which belong to which row (int64[n + 1]).
         whole: a hash of all units of the row in their order and division into texts (uint64[n, 2]).
     """
@@ -61,36 +60,49 @@ def shingles(texts: Texts, unit: Unit, n: int = N) -> Shingles:
     return Shingles(hashes[:used], bounds, whole)
 
 
-def without(found: Shingles, ignored: np.ndarray) -> Shingles:
-    """Shingles but for those that are ignored; a row of nothing else keeps its own.
+def mark(found: Shingles, stock: np.ndarray) -> None:
+    """Marks the shingles that are stock, in place. In a row of nothing else none is.
 
     Args:
         found: the shingles of some rows.
-        ignored: hashes (uint64, ascending, without parts), one at least.
+        stock: hashes (uint64, ascending, without parts), one at least.
     """
-    marked = np.zeros(_MARKS, dtype=np.bool_)
-    marked[(ignored >> np.uint64(64 - _MARK_BITS)).astype(np.int64)] = True
+    begins = np.zeros(_MARKS, dtype=np.bool_)
+    begins[(stock >> np.uint64(64 - _MARK_BITS)).astype(np.int64)] = True
+    _mark(found.hashes, found.bounds, stock, begins)
+
+
+def unmarked(found: Shingles) -> Shingles:
+    """Shingles but for those that are stock."""
     hashes = np.empty_like(found.hashes)
     bounds = np.zeros_like(found.bounds)
-    used = _without(found.hashes, found.bounds, ignored, marked, hashes, bounds)
+    used = _unmarked(found.hashes, found.bounds, hashes, bounds)
     return Shingles(hashes[:used], bounds, found.whole)
 
 
 @njit(cache=True, nogil=True)
-def _without(hashes: np.ndarray, bounds: np.ndarray, ignored: np.ndarray, marked: np.ndarray, out: np.ndarray, ends: np.ndarray) -> int:
+def _mark(hashes: np.ndarray, bounds: np.ndarray, stock: np.ndarray, begins: np.ndarray) -> None:
+    for row in range(len(bounds) - 1):
+        start, end = bounds[row], bounds[row + 1]
+        marked = 0
+        for i in range(start, end):
+            bare = hashes[i] & BARE
+            if begins[np.int64(bare >> np.uint64(64 - _MARK_BITS))]:
+                at = np.searchsorted(stock, bare)
+                if at < len(stock) and stock[at] == bare:
+                    hashes[i] |= np.uint64(STOCK)
+                    marked += 1
+        if marked == end - start:
+            for i in range(start, end):
+                hashes[i] &= ~np.uint64(STOCK)
+
+
+@njit(cache=True, nogil=True)
+def _unmarked(hashes: np.ndarray, bounds: np.ndarray, out: np.ndarray, ends: np.ndarray) -> int:
     put = 0
     for row in range(len(bounds) - 1):
-        started = put
         for i in range(bounds[row], bounds[row + 1]):
-            bare = hashes[i] & BARE
-            if marked[np.int64(bare >> np.uint64(64 - _MARK_BITS))]:
-                at = np.searchsorted(ignored, bare)
-                if at < len(ignored) and ignored[at] == bare:
-                    continue
-            out[put] = hashes[i]
-            put += 1
-        if put == started:
-            for i in range(bounds[row], bounds[row + 1]):
+            if hashes[i] & np.uint64(STOCK) == 0:
                 out[put] = hashes[i]
                 put += 1
         ends[row + 1] = put

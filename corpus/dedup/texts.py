@@ -10,6 +10,8 @@ import pyarrow as pa
 PROMPT, ANSWER, REJECTED = 1, 2, 4
 """Parts of a row that must each be similar for two rows to be near: what is asked, what is to be answered, what is not."""
 PARTS = (PROMPT, ANSWER, REJECTED)
+STOCK = 8
+"""Of a shingle: what many rows of the source say. It neither makes two rows near nor brings them together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ SOURCES: tuple[Source, ...] = (
         parse=_duie,
         kinds=(Kind.DIALOGUE, Kind.PROMPT),
         languages=("zh",),
+        key="exact",  # many questions about one sentence, by one template
         obtain="register at the address; put train_data.json and dev_data.json (1.0) or duie_train.json and duie_dev.json (2.0) into duie/",
     ),
     Source(
@@ -96,6 +97,7 @@ SOURCES: tuple[Source, ...] = (
         ),
         parse=_uie,
         languages=("zh",),
+        key="exact",  # many questions about one sentence, by one template
         obtain="download UIE/data/DuIE/train.txt and dev.txt of the repository into duie/uie/",
     ),
 )

@@ -101,7 +101,7 @@ class _Tables:
     bands: list[FileEntry]
     sources: list[str]
     makings: list[str]
-    ignored: Mapping[str, np.ndarray]
+    stock: Mapping[str, np.ndarray]
 
     @classmethod
     def of(cls, task: Task, root: Path) -> _Tables:
@@ -118,7 +118,7 @@ class _Tables:
             [f for p in sketches.values() for f in p.of("bands")],
             [key.partition("/")[0] for key in sketches],
             [p.fingerprint for p in sketches.values()],
-            {key: stock.ignored(root, p) for key, p in by_stage.get(stock.NAME, {}).items()},
+            {key: stock.shingles_of(root, p) for key, p in by_stage.get(stock.NAME, {}).items()},
         )
 
     @property
@@ -162,7 +162,7 @@ class _Tables:
             if mask is not None and not mask.any():
                 continue
             for numbers, part, _ in pieces(self.root / entry.path, self.spec["keys"][source], wanted=mask):
-                yield Piece(numbers + start, part.texts, self.ignored.get(source))
+                yield Piece(numbers + start, part.texts, self.stock.get(source))
 
 
 class _Near:

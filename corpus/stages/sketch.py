@@ -82,14 +82,14 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     clean, measures = partition.one("clean"), partition.one("measures")
     measured = pq.read_table(root / measures.path, columns=["chars", "replacement"])
     by = measure(spec) if spec["near"] else None
-    left_out = stock.ignored(root, stocks[0]) if stocks else None
+    repeated = stock.shingles_of(root, stocks[0]) if stocks else None
     stem = f"sketches/{task.key}.{task.fingerprint[:8]}"
     keyed = []
     with PartitionWriter(root, f"{stem}.parquet", SKETCHED.schema, "sketched", group_bytes=8 << 20) as writer:
         for numbers, part, extra in pieces(root / clean.path, spec["key"], *_EXTRA):
-            found = by.shingles(part.texts, left_out) if by else shingles(part.texts, Unit.MIXED)
+            found = by.shingles(part.texts, repeated) if by else shingles(part.texts, Unit.MIXED)
             if by:
-                keyed.append(by.keys(found, part.texts.spaces))
+                keyed.append(by.keys(found, part.texts.spaces, repeated))
             own = measured.slice(int(numbers[0]), len(numbers))
             whole = np.ascontiguousarray(found.whole.astype(">u8")).tobytes()
             columns = {

@@ -1,9 +1,9 @@
 """stock: what each source says in row after row.
 
 Template data (`阅读以下对话并回答问题`, `答案：`) is alike by design, and its rows must not be taken for duplicates because of the
-template. Shingles that more than a share of a source's rows have are therefore left out of the comparison. They are counted in a sample:
-the rows of the source whose keys are lowest, which are hashes, so that the sample depends neither on the order of rows nor on how they
-are divided, and rows that are equal count once.
+template. Shingles that more than a share of a source's rows have bring no rows together, and rows are near only when they are near
+without them as well as with them. They are counted in a sample: the rows of the source whose keys are lowest, which are hashes, so that
+the sample depends neither on the order of rows nor on how they are divided, and rows that are equal count once.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
 
 
 def digests(made: list[Partition]) -> Mapping[str, str]:
-    """By source: a digest of what is left out of the comparison of its rows. Sources that have nothing of the kind are not in it."""
+    """By source: a digest of what is stock in its rows. Sources that have nothing of the kind are not in it."""
     return {p.key: p.stats["digest"] for p in made if p.stats.get("digest")}
 
 
-def ignored(root: Path, partition: Partition) -> np.ndarray:
-    """The shingles that are left out for a source (uint64, ascending)."""
+def shingles_of(root: Path, partition: Partition) -> np.ndarray:
+    """The shingles that are stock in a source (uint64, ascending)."""
     files = partition.of("stock")
     return pq.read_table(root / files[0].path, columns=["shingle"])["shingle"].to_numpy() if files else np.zeros(0, dtype=np.uint64)
 
