@@ -1,8 +1,9 @@
 """The exact join behind the truth: all pairs of rows whose sets of character 5-grams have a Jaccard similarity of at least a threshold.
 
-No sketches, so nothing is missed and nothing is guessed. It is a prefix filter: shingles are ordered from rare to frequent, and two sets at or
-above the threshold must share one within their first few; candidates pass a filter by size and one by position, and what is left is counted
-in full. Shingles are 64-bit hashes of the packed code points: two different ones are equal with a probability of about 2**-64.
+No sketches, so nothing is missed and nothing is guessed. It is a prefix filter: shingles are ordered from rare to frequent, and two
+sets at or above the threshold must share one within their first few; candidates pass a filter by size and one by position, and what is
+left is counted in full. Shingles are 64-bit hashes of the packed code points: two different ones are equal with a probability of about
+2**-64.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _sort(tokens, ends):
 @njit(cache=True)
 def _need(a, b, threshold):
     """The smallest overlap of two sets of sizes a and b at which they reach the threshold."""
-    return int(math.ceil(threshold / (1.0 + threshold) * (a + b) - _EXACT))
+    return math.ceil(threshold / (1.0 + threshold) * (a + b) - _EXACT)
 
 
 @njit(cache=True)
@@ -177,7 +178,7 @@ def _join(tokens, ends, order, heads, rows, places, threshold):
         r = order[rank]
         begin, end = ends[r], ends[r + 1]
         size = end - begin
-        smallest = int(math.ceil(threshold * size - _EXACT))
+        smallest = math.ceil(threshold * size - _EXACT)
         touches = 0
         for i in range(size - smallest + 1):
             t = tokens[begin + i]

@@ -1,14 +1,18 @@
-"""Any number of rows with known near-duplicates, recombined from the clauses of real rows: `python -m benchmarks.dedup.synth --rows FILE --out FILE`.
+"""Any number of rows with known near-duplicates, recombined from the clauses of real rows.
 
-A row is a few clauses in a row, 70 % Chinese and the rest English. 15 % of the rows are near-duplicates of an earlier row; `FILE.planted.parquet`
-names that row, the kind and the rate: `edit` (1 to 8 % of the characters replaced, inserted or deleted), `swap` (two neighbouring clauses
-exchanged), `append` (a clause more), `punct` (punctuation and width changed) and `script` (simplified to traditional; Chinese only).
+`python -m benchmarks.dedup.synth --rows FILE --out FILE [--count ROWS] [--shape long|short]`.
 
-Everything about a row is computed from the seed and the number of the row, so nothing is kept in memory, and the first rows of a larger file are
-the smaller file. Two rules hold that number of near-duplicates to what was planted: no clause is more than 60 % of a row, since two rows that
-share one long clause would be near by accident; and every block of a million rows has an alphabet of its own, a permutation of the Han
-characters of about the same frequency, of the vowels and of the consonants (the first block keeps them). Without the latter, ten times the
-rows would give each row ten times as many others that share a clause with it, and a measurement of growth would measure that.
+A row is a few clauses in a row, 70 % Chinese and the rest English. 15 % of the rows are near-duplicates of an earlier row;
+`FILE.planted.parquet` names that row, the kind and the rate: `edit` (1 to 8 % of the characters replaced, inserted or deleted), `swap`
+(two neighbouring clauses exchanged), `append` (a clause more), `punct` (punctuation and width changed) and `script` (simplified to
+traditional; Chinese only).
+
+Everything about a row is computed from the seed and the number of the row, so nothing is kept in memory, and the first rows of a larger
+file are the smaller file. Two rules hold that number of near-duplicates to what was planted: no clause is more than 60 % of a row,
+since two rows that share one long clause would be near by accident; and every block of a million rows has an alphabet of its own, a
+permutation of the Han characters of about the same frequency, of the vowels and of the consonants (the first block keeps them). Without
+the latter, ten times the rows would give each row ten times as many others that share a clause with it, and a measurement of growth
+would measure that.
 """
 
 from __future__ import annotations
@@ -58,7 +62,7 @@ SHAPES = {"long": Shape((2, 8), (2, 5)), "short": Shape((2, 5), (2, 3))}
 
 @dataclass(frozen=True, slots=True)
 class Clauses:
-    """Code points of all clauses one after another (Chinese, the same in traditional script, English), where each begins, and two counts."""
+    """Code points of all clauses (Chinese, the same in traditional script, English), where each begins, and two counts."""
 
     codes: np.ndarray
     starts: np.ndarray
@@ -244,7 +248,7 @@ def _write(seed, first, codes, starts, chinese, english, low, high, alphabets, c
 
 
 def make(rows: Path, out: Path, count: int, shape: Shape, seed: int = 7) -> dict[str, float]:
-    """Writes `count` rows made from the clauses of the file `rows`, and what was planted; returns rows, planted rows and mean characters."""
+    """Writes `count` rows from the clauses of the file `rows`, and what was planted; returns rows, planted rows, mean characters."""
     found = clauses(pl.read_parquet(rows, columns=["text"])["text"].to_list())
     alphabets, changed = _alphabets(found.codes, -(-count // BLOCK), seed), _changed()
     low, high = np.array([shape.zh[0], shape.en[0]]), np.array([shape.zh[1], shape.en[1]])

@@ -1,9 +1,9 @@
 """The truth about a file of rows: `python -m benchmarks.dedup.truth --rows FILE --out FOLDER`.
 
 The measure is the Jaccard similarity of the sets of character 5-grams of the text, casefolded and without white space. Written are
-`pairs.parquet` (a < b, jaccard: every pair of rows at 0.7 or more), `nodes.parquet` (of every row its source, language, number of shingles, the
-smallest row of its component at 0.7, 0.8 and 0.85, and the smallest row with the same text: as it is, folded, and letters and digits alone)
-and `summary.json`.
+`pairs.parquet` (a < b, jaccard: every pair of rows at 0.7 or more), `nodes.parquet` (of every row its source, language, number of
+shingles, the smallest row of its component at 0.7, 0.8 and 0.85, and the smallest row with the same text: as it is, folded, and letters
+and digits alone) and `summary.json`.
 """
 
 from __future__ import annotations
