@@ -39,6 +39,7 @@ HEAD = (
     "unexcused",
     "wiped",
     "named ok",
+    "J error",
 )
 GROWTH = ("rows", "wall, s", "CPU, s", "rows/s", "µs a row", "peak MB", "dropped", "of them planted or copied")
 _PACKAGE = {
@@ -142,6 +143,7 @@ def lines(runs: dict[str, list[dict[str, Any]]], missing: dict[str, str], count:
             f"{found['unexcused']:,}",
             f"{high['wiped_components']:,} ({high['wiped_rows']:,})",
             _share(high.get("named_ok")),
+            _share(found["jaccard_error"]),
         ]
     for name, each in runs.items():
         for run in each:
@@ -199,6 +201,12 @@ def show_growth(found: dict[str, Any]) -> str:
     return f"{table(GROWTH, out)}\n\nCost of a row, ten million to one million: {ratio}."
 
 
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
+    return number
+
+
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(
@@ -209,7 +217,7 @@ def arguments() -> argparse.Namespace:
         "--store", type=Path, default=OUT / "dedup", help="where rows and truths lie and runs have their scratch [benchmarks/out/dedup]"
     )
     parser.add_argument("--rows", choices=("real", "1m", "100k"), default="real", help="which rows [real]")
-    parser.add_argument("--head", type=int, help="only the first so many")
+    parser.add_argument("--head", type=_positive, help="only the first so many")
     parser.add_argument(
         "--peers",
         nargs="+",
@@ -218,7 +226,7 @@ def arguments() -> argparse.Namespace:
         metavar="NAME",
         help=f"{', '.join(peers.PEERS)}, or all [{' '.join(peers.QUICK)}]",
     )
-    parser.add_argument("--repeats", type=int, default=1, help="rounds [1]")
+    parser.add_argument("--repeats", type=_positive, default=1, help="rounds [1]")
     parser.add_argument("--between", action="store_true", help="run ours before every peer, not once a round")
     parser.add_argument("--limit", type=float, default=1800, help="seconds after which a run is stopped [1800]")
     parser.add_argument("--memory", type=float, default=16, help="GB at which a run is stopped [16]")
@@ -232,16 +240,21 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs what was asked for, prints the table, writes the figures into benchmarks/out."""
-    given = arguments()
+    """Runs what was asked for; a user's mistake ends with status 2."""
+    try:
+        work(arguments())
+    except (FileNotFoundError, ValueError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def work(given: argparse.Namespace) -> None:
+    """Prints the table, and writes the figures into benchmarks/out."""
     if given.growth:
         result: dict[str, Any] = {"machine": machine(), **grow(given)}
         name, text = "growth", show_growth(result)
     else:
-        try:
-            data = files.find(given.store, given.rows, given.head, given.data)
-        except FileNotFoundError as error:
-            sys.exit(str(error))
+        data = files.find(given.store, given.rows, given.head, given.data)
         missing: dict[str, str] = {}
         for peer in given.peers:
             try:

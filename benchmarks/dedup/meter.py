@@ -67,6 +67,13 @@ def memory(pids: Sequence[int]) -> int:
     return highest if len(pids) == 1 else max(highest, sum(_field(f"/proc/{pid}/smaps_rollup", "Pss:") for pid in pids))
 
 
+def _kill(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # it has just ended
+
+
 def run(
     command: Sequence[str],
     *,
@@ -99,7 +106,7 @@ def run(
                 peak = max(peak, memory(pids))
                 if most_mb and peak > most_mb * 1e6 and stopped is None:
                     stopped = "memory"
-                    os.killpg(child.pid, signal.SIGKILL)
+                    _kill(child.pid)
 
         watcher = threading.Thread(target=look, daemon=True)
         watcher.start()
@@ -107,7 +114,7 @@ def run(
             status = child.wait(limit)
         except subprocess.TimeoutExpired:
             stopped = "time"
-            os.killpg(child.pid, signal.SIGKILL)
+            _kill(child.pid)
             status = child.wait()
         wall = time.perf_counter() - started
         over.set()

@@ -175,7 +175,11 @@ def text_of(record: Any) -> str:
 
 
 def make(data: Path, out: Path, cap: int = CAP) -> Counter[str]:
-    """Writes the rows of all files under `data`, at most `cap` of each (0: all), and returns how many rows each source has."""
+    """Writes the rows of all files under `data`, at most `cap` of each (0: all), and returns how many rows each source has.
+
+    Raises:
+        ValueError: when there are none.
+    """
     csv.field_size_limit(1 << 30)
     sources: list[str] = []
     texts: list[str] = []
@@ -191,6 +195,8 @@ def make(data: Path, out: Path, cap: int = CAP) -> Counter[str]:
             if text.strip():
                 texts.append(text.encode("utf-8", "replace").decode("utf-8"))  # parquet has no lone surrogates, JSON escapes do
                 sources.append(name.split("/", 1)[0])
+    if not texts:
+        raise ValueError(f"{data} holds no files with records, in folders named after their sources")
     out.parent.mkdir(parents=True, exist_ok=True)
     columns = {"row_id": pa.array(range(len(texts)), pa.int64()), "source": pa.array(sources), "text": pa.array(texts, pa.large_string())}
     pq.write_table(pa.table(columns), out, compression="zstd")

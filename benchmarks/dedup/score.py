@@ -12,6 +12,8 @@ With "near" for an exact similarity at or above a level (0.7, 0.8, 0.85), "gone"
 - unexcused (one figure, no level): rows gone with no kept row near at 0.7, none that is equal but for punctuation, width and case, and,
   where near-duplicates were planted, none of the same planted family.
 - jaccard_error: the largest difference between a similarity that the tool reports for a drop and the exact one.
+- pairs (only where the tool writes the pairs that it verified): how many, how many accepted, how many of them wrongly accepted or wrongly
+  rejected at 0.8, and the largest error of their similarities.
 """
 
 from __future__ import annotations
@@ -89,13 +91,30 @@ def score(truth: Truth, result: Path) -> dict[str, Any]:
         if labels is not None:
             found |= _pairs(truth, labels, level)
     said = named["jaccard"].cast(pl.Float64).to_numpy()
-    both = ~np.isnan(said) & (similar > 0)
-    if both.any():
-        out["jaccard_error"] = float(np.abs(said - similar)[both].max())
+    out["jaccard_error"] = _error(said, similar)
+    if (result / "pairs.parquet").exists():
+        out["pairs"] = _verified(truth, pl.read_parquet(result / "pairs.parquet"))
     out |= _unexcused(truth, kept)
     if truth.planted is not None:
         out |= _planted(truth, gone)
     return out
+
+
+def _error(said: np.ndarray, exact: np.ndarray) -> float | None:
+    """The largest difference, where the tool says a similarity and the truth knows one."""
+    both = ~np.isnan(said) & (exact > 0)
+    return float(np.abs(said - exact)[both].max()) if both.any() else None
+
+
+def _verified(truth: Truth, table: pl.DataFrame) -> dict[str, Any]:
+    exact = truth.similarity(_ids(table["row_id"], truth.n), _ids(table["other_id"], truth.n))
+    accepted = table["accepted"].to_numpy()
+    return {
+        "pairs": len(table),
+        "accepted": int(accepted.sum()),
+        "misjudged": int((accepted != (exact >= 0.8 - SLACK)).sum()),
+        "jaccard_error": _error(table["jaccard"].cast(pl.Float64).to_numpy(), exact),
+    }
 
 
 def _ids(column: pl.Series, n: int) -> np.ndarray:
