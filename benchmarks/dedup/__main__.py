@@ -42,13 +42,6 @@ HEAD = (
     "J error",
 )
 GROWTH = ("rows", "wall, s", "CPU, s", "rows/s", "µs a row", "peak MB", "dropped", "of them planted or copied")
-_PACKAGE = {
-    "ours": "yuliao",
-    "exact": "polars",
-    "chatlm": "datasketch",
-    "data-juicer": "py-data-juicer",
-    "data-juicer-space": "py-data-juicer",
-}
 
 
 def schedule(names: Sequence[str], repeats: int, between: bool) -> list[str]:
@@ -67,7 +60,7 @@ def one_run(name: str, data: files.Data, truth: Truth | None, given: argparse.Na
     with tempfile.TemporaryDirectory(dir=given.store, prefix=f"run-{name}-") as place:
         folder = Path(place).resolve()
         log = folder / "log"
-        arguments = ["--unit", given.unit] if name == "ours" else []
+        arguments = ["--unit", given.unit] if peer.adapter == "ours" else []
         command = [*peers.command(peer, data.rows.resolve(), folder), *arguments]
         environment = peers.surroundings(folder)
         ran = meter.run(command, log=log, limit=given.limit, most_mb=given.memory * 1000, environment=environment)
@@ -130,7 +123,7 @@ def lines(runs: dict[str, list[dict[str, Any]]], missing: dict[str, str], count:
         times = [run["times_ours"] for run in each if "times_ours" in run]
         yield [
             name,
-            each[0]["meta"]["packages"][_PACKAGE.get(name, name)],
+            next(iter(each[0]["meta"]["packages"].values())),  # its own comes first
             spread(seconds, 1) if len(seconds) > 1 else f"{seconds[0]:.1f}",
             f"{statistics.median(run['cpu_s'] for run in each):.1f}",
             f"{max(run['peak_mb'] for run in each):.0f}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -36,6 +37,21 @@ def test_exact_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert (line["tool"], line["dropped"], line["R .8"], line["P .8"], line["named ok"]) == ("exact", "20", "1.000", "1.000", "1.000")
     assert (tmp_path / "out" / "dedup-real-50.json").exists()
     assert not list(tmp_path.glob("run-*"))
+
+
+def test_runs_alternate_and_are_compared_with_the_run_of_ours_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows(tmp_path)
+    monkeypatch.setattr(program, "OUT", tmp_path)
+    monkeypatch.setitem(program.peers.PEERS, "ours", program.peers.Peer("exact"))
+    monkeypatch.setitem(program.peers.PEERS, "rensa", program.peers.Peer("absent"))
+    asked(monkeypatch, "--store", str(tmp_path), "--peers", "rensa", "exact", "ours", "--repeats", "2")
+    program.main()
+    runs = json.loads((tmp_path / "dedup-real.json").read_text())["runs"]
+    assert {name: len(each) for name, each in runs.items()} == {"ours": 2, "exact": 2, "rensa": 1}
+    assert "absent" in runs["rensa"][0]["failed"]
+    for mine, other in zip(runs["ours"], runs["exact"], strict=True):
+        assert other["times_ours"] == pytest.approx(other["tool_s"] / mine["tool_s"], abs=1e-3)
+        assert "times_ours" not in mine
 
 
 def test_missing_rows_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,7 +91,7 @@ def write_result(
 
 
 def write_meta(out: Path, *, since: float, packages: Iterable[str], settings: dict[str, Any]) -> None:
-    """Writes the account of versions and settings."""
+    """Writes the account of versions, the tool's own first, and of settings."""
     meta = {
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in packages},
