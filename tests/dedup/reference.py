@@ -96,26 +96,24 @@ def kind_of(char: str, signs: bool) -> str:
     return "one"
 
 
+def sequence(row: Talk, unit: Unit) -> list[list[str]]:
+    """The units of each text of a row; punctuation among them where the row has nothing else."""
+    found = [units(text, unit) for text, _ in row]
+    return found if any(found) else [units(text, unit, signs=True) for text, _ in row]
+
+
+def marked_grams(row: Talk, unit: Unit, n: int = 5) -> list[tuple[tuple[str, ...], bool]]:
+    """The shingles of a row as tuples of units, as often as they occur, and whether they are learned there."""
+    out: list[tuple[tuple[str, ...], bool]] = []
+    for found, (_, learned) in zip(sequence(row, unit), row, strict=True):
+        if found:
+            out += [(tuple(found[i : i + n]), learned) for i in range(max(1, len(found) - n + 1))]
+    return out or [((), False)]
+
+
 def grams(row: Talk, unit: Unit, n: int = 5) -> list[tuple[str, ...]]:
-    """The shingles of a row as tuples of units, as often as they occur."""
-    for signs in (False, True):
-        out: list[tuple[str, ...]] = []
-        for text, _ in row:
-            found = units(text, unit, signs=signs)
-            out += [tuple(found[i : i + n]) for i in range(len(found) - n + 1)] or ([tuple(found)] if found else [])
-        if out:
-            return out
-    return [()]
-
-
-def learned_grams(row: Talk, unit: Unit, n: int = 5) -> set[tuple[str, ...]]:
-    """What of `grams` is learned."""
-    if grams(row, unit, n) == [()]:
-        return set()
-    whole = {gram for text, _ in row for gram in grams([(text, False)], unit, n)}
-    signs = not any(units(text, unit) for text, _ in row)
-    mine = [(text, True) for text, learned in row if learned and (signs or units(text, unit))]
-    return {gram for text in mine for gram in grams([text], unit, n)} & whole - {()}
+    """`marked_grams` without the marks."""
+    return [gram for gram, _ in marked_grams(row, unit, n)]
 
 
 def same_structure(hashes: Sequence[Sequence[int]], expected: Sequence[Sequence[Hashable]]) -> None:
