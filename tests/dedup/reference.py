@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -60,22 +61,26 @@ def units(text: str, unit: Unit, *, signs: bool = False) -> list[str]:
     """The units of a text as strings."""
     if unit is Unit.CHAR:
         return list("".join(text.casefold().split()))
-    simple = scripts.single(scripts.TO_SIMPLIFIED)
     out: list[str] = []
     running = ""
-    for char in text:
-        wide = ord(char) == 0x3000 or 0xFF00 <= ord(char) < 0xFFF0
-        for folded in (unicodedata.normalize("NFKC", char) if wide else char).casefold():
-            to = chr(simple[ord(folded)])
-            kind = kind_of(to, signs)
-            if kind == "nothing":
-                continue
-            if kind in ("letter", "digit") and kind == running:
-                out[-1] += to
-            elif kind != "break":
-                out.append(to)
-            running = kind
+    for to, kind in (one for char in text for one in folded(char, signs)):
+        if kind == "nothing":
+            continue
+        if kind in ("letter", "digit") and kind == running:
+            out[-1] += to
+        elif kind != "break":
+            out.append(to)
+        running = kind
     return out
+
+
+@cache
+def folded(char: str, signs: bool) -> list[tuple[str, str]]:
+    """What a character becomes, and what kind each part is."""
+    simple = scripts.single(scripts.TO_SIMPLIFIED)
+    wide = ord(char) == 0x3000 or 0xFF00 <= ord(char) < 0xFFF0
+    out = [chr(simple[ord(part)]) for part in (unicodedata.normalize("NFKC", char) if wide else char).casefold()]
+    return [(to, kind_of(to, signs)) for to in out]
 
 
 def kind_of(char: str, signs: bool) -> str:
