@@ -8,6 +8,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def segments_of(folder: Path, keys: np.ndarray, cuts: Sequence[int] = ()) -> lis
     """The rows of `keys`, divided at `cuts` into segments."""
     edges = [0, *sorted(cuts), len(keys)]
     out = []
-    for i, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (start, end) in enumerate(pairwise(edges)):
         path = folder / f"{i}.bands"
         with path.open("wb") as file:
             write(file, keys[start:end], replace(SCHEME, bands=keys.shape[1]), "mixed")
@@ -181,7 +182,7 @@ def test_every_torn_file_is_found(tmp_path: Path) -> None:
     (segment,) = segments_of(tmp_path, few_keys(60, 3, 30, seed=2))
     good = segment.path.read_bytes()
     path = tmp_path / "torn"
-    for length in {*range(0, segment.head + 20), *range(segment.head, len(good), 7), len(good) - 1}:
+    for length in {*range(segment.head + 20), *range(segment.head, len(good), 7), len(good) - 1}:
         path.write_bytes(good[:length])
         with pytest.raises(WarehouseError, match="torn"):
             read_all(path)

@@ -156,7 +156,10 @@ def test_many_rows_and_pairs() -> None:
     centres = draw.integers(0, 1 << 63, size=(60, 30))
     rows = []
     for _ in range(900):
-        codes = centres[draw.integers(60)].tolist()[: int(draw.integers(20, 31))] + draw.integers(0, 1 << 63, size=int(draw.integers(0, 8))).tolist()
+        codes = (
+            centres[draw.integers(60)].tolist()[: int(draw.integers(20, 31))]
+            + draw.integers(0, 1 << 63, size=int(draw.integers(0, 8))).tolist()
+        )
         rows.append({code: bool(draw.integers(2)) if codes[0] % 3 else False for code in codes})
     keys = draw.integers(0, 7, size=(len(rows), 6)).astype(np.uint64)
     protected = draw.random(len(rows)) < 0.02
@@ -170,7 +173,9 @@ def test_many_rows_and_pairs() -> None:
 def test_a_band_remembers_its_first_kept_rows() -> None:
     rows = [{100 * i + k: False for k in range(10)} for i in range(KEPT_OF_BAND + 2)]
     for original in (0, KEPT_OF_BAND - 1):
-        judged = judge(sets_of([*rows, rows[original]]), np.zeros((len(rows) + 1, 1), dtype=np.uint64), np.zeros(len(rows) + 1, dtype=np.bool_), 0.8)
+        judged = judge(
+            sets_of([*rows, rows[original]]), np.zeros((len(rows) + 1, 1), dtype=np.uint64), np.zeros(len(rows) + 1, dtype=np.bool_), 0.8
+        )
         assert judged.keepers[-1] == original
     judged = judge(sets_of([*rows, rows[-1]]), np.zeros((len(rows) + 1, 1), dtype=np.uint64), np.zeros(len(rows) + 1, dtype=np.bool_), 0.8)
     assert judged.keepers[-1] == -1  # what it resembles came too late to be remembered
@@ -246,7 +251,13 @@ def test_too_many_rows_are_refused() -> None:
 
 
 def test_texts_are_judged() -> None:
-    rows = ["今天的天气很好，我们一起去公园散步吧。", "今天的天氣很好,我們一起去公園散步吧!", "今天的天气很好，我们一起去公园散步。", "我打了他", "他打了我"]
+    rows = [
+        "今天的天气很好，我们一起去公园散步吧。",
+        "今天的天氣很好,我們一起去公園散步吧!",
+        "今天的天气很好，我们一起去公园散步。",
+        "我打了他",
+        "他打了我",
+    ]
     made = sets(shingles(column_of(rows), Unit.MIXED))
     judged = judge(made, np.zeros((5, 1), dtype=np.uint64), np.zeros(5, dtype=np.bool_), 0.8)
     assert judged.keepers.tolist() == [-1, 0, 0, -1, -1]

@@ -61,9 +61,7 @@ def test_signatures_of_any_hashes(rows: list[list[int]], values: int, seed: int)
 
 def test_signatures_fit_into_datasketch() -> None:
     found = shingles(column_of(TEXTS[2:4]), Unit.MIXED)
-    one, other = (
-        MinHash(num_perm=128, seed=1, scheme="affine32", hashvalues=row) for row in signatures(found.hashes, found.bounds, 128)
-    )
+    one, other = (MinHash(num_perm=128, seed=1, scheme="affine32", hashvalues=row) for row in signatures(found.hashes, found.bounds, 128))
     assert 0.2 < one.jaccard(other) < 1.0
 
 

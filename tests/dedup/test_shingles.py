@@ -34,7 +34,9 @@ def test_any_rows(rows: list[Talk], unit: Unit, n: int) -> None:
     assert (np.diff(found.bounds) > 0).all()
     hashes = [row_of(found, i) for i in range(len(rows))]
     same_structure([[value >> 1 for value in row] for row in hashes], [grams(row, unit, n) for row in rows])
-    assert [[bool(value & 1) for value in row] for row in hashes] == [[learned for _, learned in marked_grams(row, unit, n)] for row in rows]
+    assert [[bool(value & 1) for value in row] for row in hashes] == [
+        [learned for _, learned in marked_grams(row, unit, n)] for row in rows
+    ]
 
 
 @settings(max_examples=150, deadline=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,7 +21,7 @@ def read(column: pa.Array) -> list[str]:
     assert offsets.dtype == np.int64
     assert data.dtype == np.uint8
     assert len(offsets) == len(column) + 1
-    return [bytes(data[start:end]).decode() for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [bytes(data[start:end]).decode() for start, end in pairwise(offsets)]
 
 
 @settings(max_examples=60, deadline=None)

@@ -20,7 +20,9 @@ ALPHABET = (
     " \t\n\r\x0b\x0c\x1c\x1f\x85\xa0\u1680\u2003\u2028\u202f\u205f\u3000\u200b\u200d\ufeff\xad\u034f\x00\x07\x7f"
     "'’\"`~!@#$%^&*()-_=+[]{}\\|;:,.<>/?+=×÷≠→😀❤\ufe0f👍\U0001f3fd\u200d🇨🇳\u20e3\ufffd\ue000\U00010400\U0001e900\U00020000\U0002f800\U0010ffff"
 )
-TEXTS = st.one_of(st.text(max_size=40), st.text(st.sampled_from(ALPHABET), max_size=40), st.text(st.sampled_from("aé一1'’ 。+ß\u0e35"), max_size=30))
+TEXTS = st.one_of(
+    st.text(max_size=40), st.text(st.sampled_from(ALPHABET), max_size=40), st.text(st.sampled_from("aé一1'’ 。+ß\u0e35"), max_size=30)
+)
 
 
 def same(one: str, other: str, unit: Unit = Unit.MIXED) -> bool:
