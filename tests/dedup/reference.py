@@ -25,8 +25,11 @@ EAST_ASIAN = (
     (0x1100, 0x11FF), (0x3131, 0x318E), (0xAC00, 0xD7A3),  # Hangul
 )  # fmt: skip
 
-Talk = Sequence[tuple[str, bool]]
-"""A row: its texts, and whether each is learned."""
+Talk = Sequence[tuple[str, int]]
+"""A row: its texts, and whether each is learned (1), or learned as an answer to be avoided (2)."""
+
+Gram = tuple[str | None, ...]
+"""A shingle: its units, and None behind those of an answer to be avoided."""
 
 
 def texts_of(rows: Iterable[Talk]) -> Texts:
@@ -37,7 +40,7 @@ def texts_of(rows: Iterable[Talk]) -> Texts:
         np.cumsum([0, *map(len, flat)], dtype=np.int64),
         np.frombuffer(b"".join(flat), dtype=np.uint8),
         np.cumsum([0, *map(len, rows)], dtype=np.int64),
-        np.array([learned for row in rows for _, learned in row], dtype=np.bool_),
+        np.array([learned for row in rows for _, learned in row], dtype=np.uint8),
         np.zeros(len(rows), dtype=np.uint8),
     )
 
@@ -107,16 +110,17 @@ def sequence(row: Talk, unit: Unit) -> list[list[str]]:
     return found if any(found) else [units(text, unit, signs=True) for text, _ in row]
 
 
-def marked_grams(row: Talk, unit: Unit, n: int = 5) -> list[tuple[tuple[str, ...], bool]]:
+def marked_grams(row: Talk, unit: Unit, n: int = 5) -> list[tuple[Gram, bool]]:
     """The shingles of a row as tuples of units, as often as they occur, and whether they are learned there."""
-    out: list[tuple[tuple[str, ...], bool]] = []
+    out: list[tuple[Gram, bool]] = []
     for found, (_, learned) in zip(sequence(row, unit), row, strict=True):
         if found:
-            out += [(tuple(found[i : i + n]), learned) for i in range(max(1, len(found) - n + 1))]
+            side = [None] if learned == 2 else []
+            out += [((*found[i : i + n], *side), learned > 0) for i in range(max(1, len(found) - n + 1))]
     return out or [((), False)]
 
 
-def grams(row: Talk, unit: Unit, n: int = 5) -> list[tuple[str, ...]]:
+def grams(row: Talk, unit: Unit, n: int = 5) -> list[Gram]:
     """`marked_grams` without the marks."""
     return [gram for gram, _ in marked_grams(row, unit, n)]
 

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.dedup.judge import jaccard, sets
-from corpus.dedup.shingles import N, shingles
+from corpus.dedup.shingles import N, shingles, without
 from corpus.dedup.units import Unit
 from tests.dedup.golden import GOLDEN, Golden
 from tests.dedup.reference import Talk, column_of, grams, marked_grams, row_of, same_structure, sequence, set_of, texts_of
 from tests.dedup.test_units import TEXTS
 
 SMALL = st.text(st.sampled_from("ab 一二，1+"), max_size=14)
-ROWS = st.lists(st.tuples(st.one_of(SMALL, TEXTS), st.booleans()), max_size=4)
+ROWS = st.lists(st.tuples(st.one_of(SMALL, TEXTS), st.integers(0, 2)), max_size=4)
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: f"{golden.unit}-{golden.row[0][0][:6]}")
@@ -131,6 +131,35 @@ def test_the_lowest_bit_says_what_is_learned() -> None:
     assert [value & 1 for value in row_of(found, 0)] == [0, 0, 1, 1, 1]
     assert [value & 1 for value in row_of(found, 1)] == [1]
     assert [value & 1 for value in row_of(found, 2)] == [0]  # the shingle of nothing is nobody's
+
+
+def test_answers_to_be_avoided_are_never_those_to_be_given() -> None:
+    for text in ("一二三四五六", "短", "。"):
+        made = sets(shingles(texts_of([[(text, mark)] for mark in (0, 1, 2, 2)]), Unit.MIXED))
+        assert [jaccard(set_of(made, 0), set_of(made, i)) for i in (1, 2)] == [1.0, 0.0]
+        assert [jaccard(set_of(made, 2), set_of(made, i)) for i in (1, 3)] == [0.0, 1.0]
+        assert made.learned.tolist()[2] == made.sizes.tolist()[2]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(ROWS, min_size=1, max_size=6), st.sampled_from(Unit), st.data())
+def test_what_is_ignored_is_left_out(rows: list[Talk], unit: Unit, data: st.DataObject) -> None:
+    found = shingles(texts_of(rows), unit)
+    bare = sorted({value & ~1 for value in found.hashes.tolist()} | {2, (1 << 64) - 2})
+    ignored = data.draw(st.lists(st.sampled_from(bare), min_size=1, unique=True).map(sorted))
+    left = without(found, np.array(ignored, dtype=np.uint64))
+    assert left.whole.tolist() == found.whole.tolist()
+    for i in range(len(rows)):
+        mine = row_of(found, i)
+        assert row_of(left, i) == ([value for value in mine if value & ~1 not in ignored] or mine)
+
+
+def test_what_is_ignored_does_not_leave_a_row_empty() -> None:
+    found = shingles(column_of(["一二三四五六", "一二三四五六七"]), Unit.MIXED)
+    left = without(found, np.unique(found.hashes[:2]))
+    assert np.diff(left.bounds).tolist() == [2, 1]
+    assert row_of(left, 0) == row_of(found, 0)
+    assert row_of(left, 1) == row_of(found, 1)[2:]
 
 
 def test_a_shingle_that_is_learned_once_is_learned() -> None:

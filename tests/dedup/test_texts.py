@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpus.dedup.shingles import shingles
 from corpus.dedup.texts import Texts, buffers
+from corpus.dedup.units import Unit
+from tests.dedup.reference import Talk, texts_of
 
 TYPES = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
 
@@ -47,6 +50,23 @@ def test_one_text_a_row() -> None:
     assert np.diff(texts.offsets).tolist() == [6, 0, 0, 1]
     assert not texts.learned.any()
     assert not texts.spaces.any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.text(max_size=5), st.integers(0, 2)), max_size=3), max_size=6), st.integers(0, 6), st.integers(0, 6))
+def test_a_part_is_some_of_the_rows(rows: list[Talk], start: int, end: int) -> None:
+    start, end = min(start, end, len(rows)), min(max(start, end), len(rows))
+    texts = texts_of(rows)
+    part = texts.part(start, end)
+    alone = texts_of(rows[start:end])
+    assert len(part) == end - start
+    assert part.bounds.tolist() == alone.bounds.tolist()
+    assert part.learned.tolist() == alone.learned.tolist()
+    assert len(part.spaces) == len(part)
+    found, expected = shingles(part, Unit.MIXED), shingles(alone, Unit.MIXED)
+    assert found.hashes.tolist() == expected.hashes.tolist()
+    assert found.bounds.tolist() == expected.bounds.tolist()
+    assert found.whole.tolist() == expected.whole.tolist()
 
 
 @pytest.mark.parametrize("column", [pa.array([1, 2]), pa.array([b"a"]), pa.array([["a"]]), pa.array([None, None])])
