@@ -26,10 +26,10 @@ EAST_ASIAN = (
 )  # fmt: skip
 
 Talk = Sequence[tuple[str, int]]
-"""A row: its texts, and whether each is learned (1), or learned as an answer to be avoided (2)."""
+"""A row: its texts, and which part of it each is (PROMPT, ANSWER, REJECTED, or 0)."""
 
-Gram = tuple[str | None, ...]
-"""A shingle: its units, and None behind those of an answer to be avoided."""
+Gram = tuple[str, ...]
+"""A shingle: its units."""
 
 
 def texts_of(rows: Iterable[Talk]) -> Texts:
@@ -40,7 +40,7 @@ def texts_of(rows: Iterable[Talk]) -> Texts:
         np.cumsum([0, *map(len, flat)], dtype=np.int64),
         np.frombuffer(b"".join(flat), dtype=np.uint8),
         np.cumsum([0, *map(len, rows)], dtype=np.int64),
-        np.array([learned for row in rows for _, learned in row], dtype=np.uint8),
+        np.array([part for row in rows for _, part in row], dtype=np.uint8),
         np.zeros(len(rows), dtype=np.uint8),
     )
 
@@ -110,14 +110,21 @@ def sequence(row: Talk, unit: Unit) -> list[list[str]]:
     return found if any(found) else [units(text, unit, signs=True) for text, _ in row]
 
 
-def marked_grams(row: Talk, unit: Unit, n: int = 5) -> list[tuple[Gram, bool]]:
-    """The shingles of a row as tuples of units, as often as they occur, and whether they are learned there."""
-    out: list[tuple[Gram, bool]] = []
-    for found, (_, learned) in zip(sequence(row, unit), row, strict=True):
+def marked_grams(row: Talk, unit: Unit, n: int = 5) -> list[tuple[Gram, int]]:
+    """The shingles of a row as tuples of units, as often as they occur, and the part that each is from."""
+    out: list[tuple[Gram, int]] = []
+    for found, (_, part) in zip(sequence(row, unit), row, strict=True):
         if found:
-            side = [None] if learned == 2 else []
-            out += [((*found[i : i + n], *side), learned > 0) for i in range(max(1, len(found) - n + 1))]
-    return out or [((), False)]
+            out += [(tuple(found[i : i + n]), part) for i in range(max(1, len(found) - n + 1))]
+    return out or [((), 0)]
+
+
+def marked_set(row: Talk, unit: Unit) -> dict[Gram, int]:
+    """The set of a row's shingles, and the parts that each is from."""
+    out: dict[Gram, int] = {}
+    for gram, part in marked_grams(row, unit):
+        out[gram] = out.get(gram, 0) | part
+    return out
 
 
 def grams(row: Talk, unit: Unit, n: int = 5) -> list[Gram]:

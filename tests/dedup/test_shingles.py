@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.dedup.judge import jaccard, sets
-from corpus.dedup.shingles import N, shingles, without
+from corpus.dedup.shingles import N, mark, shingles, unmarked
+from corpus.dedup.texts import ANSWER, PARTS, PROMPT, REJECTED, STOCK
 from corpus.dedup.units import Unit
 from tests.dedup.golden import GOLDEN, Golden
-from tests.dedup.reference import Talk, column_of, grams, marked_grams, row_of, same_structure, sequence, set_of, texts_of
+from tests.dedup.reference import Talk, column_of, grams, marked_grams, marked_set, row_of, same_structure, sequence, set_of, texts_of
 from tests.dedup.test_units import TEXTS
 
 SMALL = st.text(st.sampled_from("ab 一二，1+"), max_size=14)
-ROWS = st.lists(st.tuples(st.one_of(SMALL, TEXTS), st.integers(0, 2)), max_size=4)
+ROWS = st.lists(st.tuples(st.one_of(SMALL, TEXTS), st.sampled_from([0, *PARTS])), max_size=4)
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: f"{golden.unit}-{golden.row[0][0][:6]}")
@@ -33,23 +34,21 @@ def test_any_rows(rows: list[Talk], unit: Unit, n: int) -> None:
     assert found.bounds[-1] == len(found.hashes)
     assert (np.diff(found.bounds) > 0).all()
     hashes = [row_of(found, i) for i in range(len(rows))]
-    same_structure([[value >> 1 for value in row] for row in hashes], [grams(row, unit, n) for row in rows])
-    assert [[bool(value & 1) for value in row] for row in hashes] == [
-        [learned for _, learned in marked_grams(row, unit, n)] for row in rows
-    ]
+    same_structure([[value >> 4 for value in row] for row in hashes], [grams(row, unit, n) for row in rows])
+    assert [[value & 15 for value in row] for row in hashes] == [[part for _, part in marked_grams(row, unit, n)] for row in rows]
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(ROWS, min_size=2, max_size=6), st.sampled_from(Unit))
 def test_sets_of_any_rows(rows: list[Talk], unit: Unit) -> None:
     made = sets(shingles(texts_of(rows), unit))
-    expected = [set(grams(row, unit)) for row in rows]
+    expected = [marked_set(row, unit) for row in rows]
     assert made.sizes.tolist() == [len(one) for one in expected]
-    assert made.learned.tolist() == [len({gram for gram, learned in marked_grams(row, unit) if learned}) for row in rows]
     for i in range(len(rows)):
-        assert (np.diff((set_of(made, i) >> np.uint64(1)).astype(np.int64)) > 0).all()
+        assert (np.diff((set_of(made, i) >> np.uint64(4)).astype(np.int64)) > 0).all()
+        assert sorted((set_of(made, i) & np.uint64(15)).tolist()) == sorted(expected[i].values())
         for j in range(i):
-            one, other = expected[i], expected[j]
+            one, other = expected[i].keys(), expected[j].keys()
             assert jaccard(set_of(made, i), set_of(made, j)) == len(one & other) / len(one | other)
 
 
@@ -76,15 +75,15 @@ def test_whole_is_the_sequence_of_units(rows: list[Talk], unit: Unit) -> None:
 
 def test_whole_knows_order_and_division() -> None:
     rows = [
-        [("我打了他", False)],
-        [("他打了我", False)],
-        [("我打", False), ("了他", False)],
-        [("我打了他", False), ("", False)],
-        [("", False), ("我打了他", False)],
+        [("我打了他", 0)],
+        [("他打了我", 0)],
+        [("我打", 0), ("了他", 0)],
+        [("我打了他", 0), ("", 0)],
+        [("", 0), ("我打了他", 0)],
         [],
-        [("", False)],
-        [("一一一一一一", False)],  # has the set of the next
-        [("一一一一一一一", False)],
+        [("", 0)],
+        [("一一一一一一", 0)],  # has the set of the next
+        [("一一一一一一一", 0)],
     ]
     assert len({tuple(whole) for whole in shingles(texts_of(rows), Unit.MIXED).whole.tolist()}) == len(rows)
 
@@ -112,64 +111,62 @@ def test_no_row_is_empty() -> None:
         assert jaccard(set_of(made, 0), set_of(made, 1)) == 1.0
         assert jaccard(set_of(made, 2), set_of(made, 5)) == 0.0
         assert jaccard(set_of(made, 0), set_of(made, 2)) == 0.0
-    assert np.diff(shingles(texts_of([[], [("", True)]]), Unit.MIXED).bounds).tolist() == [1, 1]
+    assert np.diff(shingles(texts_of([[], [("", ANSWER)]]), Unit.MIXED).bounds).tolist() == [1, 1]
 
 
 def test_texts_of_a_row_do_not_flow_into_each_other() -> None:
-    parts = [("一二三四五六", False), ("七八九十百千", False)]
+    parts = [("一二三四五六", 0), ("七八九十百千", 0)]
     apart = set(row_of(shingles(texts_of([parts]), Unit.MIXED), 0))
     alone = set(shingles(texts_of([[part] for part in parts]), Unit.MIXED).hashes.tolist())
     assert apart == alone
     assert len(apart) == 4
-    words = shingles(texts_of([[("wa", False), ("ter", False)], [("water", False)]]), Unit.MIXED, 1)
+    words = shingles(texts_of([[("wa", 0), ("ter", 0)], [("water", 0)]]), Unit.MIXED, 1)
     assert np.diff(words.bounds).tolist() == [2, 1]
 
 
-def test_the_lowest_bit_says_what_is_learned() -> None:
-    rows = [[("一二三四五六", False), ("七八九十百千", True), ("短", True)], [("。", True)], [("", True)]]
+def test_the_lowest_bits_say_the_part() -> None:
+    rows = [[("一二三四五六", PROMPT), ("七八九十百千", ANSWER), ("短", REJECTED), ("长", 0)], [("。", ANSWER)], [("", ANSWER)]]
     found = shingles(texts_of(rows), Unit.MIXED)
-    assert [value & 1 for value in row_of(found, 0)] == [0, 0, 1, 1, 1]
-    assert [value & 1 for value in row_of(found, 1)] == [1]
-    assert [value & 1 for value in row_of(found, 2)] == [0]  # the shingle of nothing is nobody's
+    assert [value & 15 for value in row_of(found, 0)] == [PROMPT, PROMPT, ANSWER, ANSWER, REJECTED, 0]
+    assert [value & 15 for value in row_of(found, 1)] == [ANSWER]
+    assert [value & 15 for value in row_of(found, 2)] == [0]  # the shingle of nothing is of no part
 
 
-def test_answers_to_be_avoided_are_never_those_to_be_given() -> None:
-    for text in ("一二三四五六", "短", "。"):
-        made = sets(shingles(texts_of([[(text, mark)] for mark in (0, 1, 2, 2)]), Unit.MIXED))
-        assert [jaccard(set_of(made, 0), set_of(made, i)) for i in (1, 2)] == [1.0, 0.0]
-        assert [jaccard(set_of(made, 2), set_of(made, i)) for i in (1, 3)] == [0.0, 1.0]
-        assert made.learned.tolist()[2] == made.sizes.tolist()[2]
+def test_a_shingle_of_several_parts_has_them_all() -> None:
+    same = "一二三四五六"
+    rows = [[(same, PROMPT), (same, ANSWER)], [(same, ANSWER), (same, PROMPT), (same, ANSWER)], [(same, REJECTED), (same, 0)], [(same, 0)]]
+    made = sets(shingles(texts_of(rows), Unit.MIXED))
+    assert made.sizes.tolist() == [2, 2, 2, 2]
+    for row, parts in enumerate([PROMPT | ANSWER, PROMPT | ANSWER, REJECTED, 0]):
+        assert (set_of(made, row) & np.uint64(15)).tolist() == [parts, parts]
+        assert jaccard(set_of(made, 0), set_of(made, row)) == 1.0
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(ROWS, min_size=1, max_size=6), st.sampled_from(Unit), st.data())
-def test_what_is_ignored_is_left_out(rows: list[Talk], unit: Unit, data: st.DataObject) -> None:
-    found = shingles(texts_of(rows), unit)
-    bare = sorted({value & ~1 for value in found.hashes.tolist()} | {2, (1 << 64) - 2})
-    ignored = data.draw(st.lists(st.sampled_from(bare), min_size=1, unique=True).map(sorted))
-    left = without(found, np.array(ignored, dtype=np.uint64))
-    assert left.whole.tolist() == found.whole.tolist()
+def test_stock_is_marked_and_left_out(rows: list[Talk], unit: Unit, data: st.DataObject) -> None:
+    before = shingles(texts_of(rows), unit)
+    bare = sorted({value & ~15 for value in before.hashes.tolist()} | {16, (1 << 64) - 16})
+    stock = data.draw(st.lists(st.sampled_from(bare), min_size=1, unique=True).map(sorted))
+    marked = shingles(texts_of(rows), unit)
+    mark(marked, np.array(stock, dtype=np.uint64))
+    left = unmarked(marked)
+    assert left.whole.tolist() == marked.whole.tolist() == before.whole.tolist()
     for i in range(len(rows)):
-        mine = row_of(found, i)
-        assert row_of(left, i) == ([value for value in mine if value & ~1 not in ignored] or mine)
+        mine = row_of(before, i)
+        own = [value for value in mine if value & ~15 not in stock]
+        assert row_of(left, i) == (own or mine)
+        assert row_of(marked, i) == ([value | STOCK * (value & ~15 in stock) for value in mine] if own else mine)
 
 
-def test_what_is_ignored_does_not_leave_a_row_empty() -> None:
+def test_a_row_of_stock_alone_keeps_all() -> None:
     found = shingles(column_of(["一二三四五六", "一二三四五六七"]), Unit.MIXED)
-    left = without(found, np.unique(found.hashes[:2]))
+    before = found.hashes.tolist()
+    mark(found, np.unique(found.hashes[:2]))
+    left = unmarked(found)
     assert np.diff(left.bounds).tolist() == [2, 1]
-    assert row_of(left, 0) == row_of(found, 0)
-    assert row_of(left, 1) == row_of(found, 1)[2:]
-
-
-def test_a_shingle_that_is_learned_once_is_learned() -> None:
-    same = "一二三四五六"
-    for row in ([(same, False), (same, True)], [(same, True), (same, False), (same, True), (same, False)]):
-        found = shingles(texts_of([row, [(same, True)], [(same, False)]]), Unit.MIXED)
-        made = sets(found)
-        assert made.sizes.tolist() == [2, 2, 2]
-        assert made.learned.tolist() == [2, 2, 0]
-        assert jaccard(set_of(made, 0), set_of(made, 2)) == 1.0
+    assert row_of(left, 0) == before[:2]
+    assert row_of(left, 1) == before[4:]
 
 
 def test_a_long_row() -> None:

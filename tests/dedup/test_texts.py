@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.dedup.shingles import shingles
-from corpus.dedup.texts import Texts, buffers
+from corpus.dedup.texts import PARTS, Texts, buffers
 from corpus.dedup.units import Unit
 from tests.dedup.reference import Talk, texts_of
 
@@ -48,12 +48,16 @@ def test_one_text_a_row() -> None:
     assert len(texts) == 4
     assert texts.bounds.tolist() == [0, 1, 2, 3, 4]
     assert np.diff(texts.offsets).tolist() == [6, 0, 0, 1]
-    assert not texts.learned.any()
+    assert not texts.parts.any()
     assert not texts.spaces.any()
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.tuples(st.text(max_size=5), st.integers(0, 2)), max_size=3), max_size=6), st.integers(0, 6), st.integers(0, 6))
+@given(
+    st.lists(st.lists(st.tuples(st.text(max_size=5), st.sampled_from([0, *PARTS])), max_size=3), max_size=6),
+    st.integers(0, 6),
+    st.integers(0, 6),
+)
 def test_a_part_is_some_of_the_rows(rows: list[Talk], start: int, end: int) -> None:
     start, end = min(start, end, len(rows)), min(max(start, end), len(rows))
     texts = texts_of(rows)
@@ -61,7 +65,7 @@ def test_a_part_is_some_of_the_rows(rows: list[Talk], start: int, end: int) -> N
     alone = texts_of(rows[start:end])
     assert len(part) == end - start
     assert part.bounds.tolist() == alone.bounds.tolist()
-    assert part.learned.tolist() == alone.learned.tolist()
+    assert part.parts.tolist() == alone.parts.tolist()
     assert len(part.spaces) == len(part)
     found, expected = shingles(part, Unit.MIXED), shingles(alone, Unit.MIXED)
     assert found.hashes.tolist() == expected.hashes.tolist()
