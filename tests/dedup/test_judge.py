@@ -15,68 +15,85 @@ from corpus.dedup import judge as judging
 from corpus.dedup.judge import KEPT_OF_BAND, Judged, Sets, jaccard, judge, sets
 from corpus.dedup.minhash import KEY_BITS
 from corpus.dedup.shingles import Shingles, shingles
+from corpus.dedup.texts import ANSWER, PROMPT, REJECTED, STOCK
 from corpus.dedup.units import Unit
 from tests.dedup.reference import column_of, set_of, texts_of
 
-Row = dict[int, bool]
-"""Shingles, and whether each is learned."""
+Row = dict[int, int]
+"""Shingles, and the parts that each is from, STOCK among them."""
+
+Limits = tuple[float, float]
+"""How similar what is asked, and what is answered, must be."""
+
+ANY: Limits = (0.0, 0.0)
 
 
 def sets_of(rows: Sequence[Row]) -> Sets:
-    """Rows as sets. Every shingle is there twice: once as it is, and once not learned."""
-    entries = [[entry for code, learned in row.items() for entry in (code << 1 | learned, code << 1)] for row in rows]
+    """Rows as sets. Every shingle is there twice: once as it is, and once of no part."""
+    entries = [[entry for code, parts in row.items() for entry in (code << 4 | parts, code << 4)] for row in rows]
     bounds = np.cumsum([0, *map(len, entries)], dtype=np.int64)
     hashes = np.array([entry for row in entries for entry in row], dtype=np.uint64)
     return sets(Shingles(hashes, bounds, np.zeros((len(rows), 2), dtype=np.uint64)))
 
 
-def similarity(one: Row, other: Row) -> float:
-    """Of the whole sets."""
-    return len(one.keys() & other.keys()) / len(one.keys() | other.keys())
+def similarity(one: set[int], other: set[int]) -> float:
+    """NaN where neither has anything."""
+    return len(one & other) / len(one | other) if one | other else math.nan
 
 
-def learned_similarity(one: Row, other: Row) -> float:
-    """Of what is learned; NaN where nothing is."""
-    mine = {code for code, learned in one.items() if learned}
-    theirs = {code for code, learned in other.items() if learned}
-    return len(mine & theirs) / len(mine | theirs) if mine | theirs else math.nan
+def compared(one: Row, other: Row, threshold: float, limits: Limits) -> tuple[float, float, float, bool]:
+    """The similarities of two rows (as a whole, of what is asked, of what is answered), and whether they are near."""
+
+    def of(part: int) -> float:
+        mine, theirs = ({code for code, parts in row.items() if parts & part} for row in (one, other))
+        return similarity(mine, theirs)
+
+    whole = similarity(set(one), set(other))
+    if whole < threshold:
+        return whole, math.nan, math.nan, False
+    stock = {code for row in (one, other) for code, parts in row.items() if parts & STOCK}
+    own = similarity(set(one) - stock, set(other) - stock)
+    whole = whole if math.isnan(own) else min(whole, own)
+    if whole < threshold:
+        return whole, math.nan, math.nan, False
+    asked = of(PROMPT) if limits[0] > 0 else math.nan
+    answers = [found for found in (of(ANSWER), of(REJECTED)) if limits[1] > 0 and not math.isnan(found)]
+    answered = min(answers, default=math.nan)
+    return whole, asked, answered, not (asked < limits[0] or answered < limits[1])
 
 
-def near(one: Row, other: Row, threshold: float, answers: bool = True) -> bool:
+def near(one: Row, other: Row, threshold: float, limits: Limits = ANY) -> bool:
     """Whether two rows are near each other."""
-    learned = learned_similarity(one, other)
-    return similarity(one, other) >= threshold and (not answers or math.isnan(learned) or learned >= threshold)
+    return compared(one, other, threshold, limits)[3]
 
 
-def greedy(rows: Sequence[Row], protected: Sequence[bool], keys: np.ndarray, threshold: float, answers: bool = True) -> list[int]:
+def greedy(rows: Sequence[Row], protected: Sequence[bool], keys: np.ndarray, threshold: float, limits: Limits = ANY) -> list[int]:
     """The keepers, when nothing is limited: the first kept row that is near and shares a band."""
     keepers: list[int] = []
     for row in range(len(rows)):
         first = (
             other
             for other in range(row)
-            if keepers[other] < 0 and (keys[row] == keys[other]).any() and near(rows[row], rows[other], threshold, answers)
+            if keepers[other] < 0 and (keys[row] == keys[other]).any() and near(rows[row], rows[other], threshold, limits)
         )
         keepers.append(-1 if protected[row] else next(first, -1))
     return keepers
 
 
-def check(judged: Judged, rows: Sequence[Row], protected: Sequence[bool], keys: np.ndarray, threshold: float, answers: bool = True) -> None:
+def check(judged: Judged, rows: Sequence[Row], protected: Sequence[bool], keys: np.ndarray, threshold: float, limits: Limits = ANY) -> None:
     """What must be true of every judgement."""
     neighbours: dict[int, set[int]] = {row: {row} for row in range(len(rows))}
     pairs = set()
-    for left, right, whole, learned, accepted in zip(
-        judged.left.tolist(), judged.right.tolist(), judged.jaccard.tolist(), judged.learned.tolist(), judged.accepted.tolist(), strict=True
+    for left, right, found, accepted in zip(
+        judged.left.tolist(), judged.right.tolist(), judged.similarity.tolist(), judged.accepted.tolist(), strict=True
     ):
         assert left > right
         assert (left, right) not in pairs
         assert (keys[left] == keys[right]).any()
         pairs.add((left, right))
-        assert whole == similarity(rows[left], rows[right])
-        assert learned == learned_similarity(rows[left], rows[right]) or (
-            math.isnan(learned) and math.isnan(learned_similarity(rows[left], rows[right]))
-        )
-        assert accepted == near(rows[left], rows[right], threshold, answers)
+        *expected, good = compared(rows[left], rows[right], threshold, limits)
+        assert np.array_equal(found, expected, equal_nan=True)
+        assert accepted == good
         if accepted:
             neighbours[left].add(right)
             neighbours[right].add(left)
@@ -98,19 +115,24 @@ def check(judged: Judged, rows: Sequence[Row], protected: Sequence[bool], keys: 
         assert judged.components[row] in together
 
 
-CODES = st.integers(0, 9) | st.integers((1 << 63) - 3, (1 << 63) - 1)
-ROW = st.dictionaries(CODES, st.booleans(), min_size=1, max_size=9) | st.dictionaries(CODES, st.just(False), min_size=1, max_size=9)
+CODES = st.integers(0, 9) | st.integers((1 << 60) - 3, (1 << 60) - 1)
+PARTS_OF_ONE = st.sampled_from([0, 0, PROMPT, ANSWER, REJECTED, STOCK, PROMPT | ANSWER, ANSWER | REJECTED, PROMPT | STOCK])
+ROW = st.dictionaries(CODES, PARTS_OF_ONE, min_size=1, max_size=9) | st.dictionaries(CODES, st.just(0), min_size=1, max_size=9)
 THRESHOLD = st.sampled_from([0.5, 0.55, 0.6, 2 / 3, 0.7, 0.75, 0.8, 0.9, 1.0])
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.lists(st.tuples(ROW, st.sampled_from([False, False, False, True])), max_size=KEPT_OF_BAND), THRESHOLD, st.booleans())
-def test_where_all_meet_it_is_greedy_over_all_pairs(drawn: list[tuple[Row, bool]], threshold: float, answers: bool) -> None:
+@given(
+    st.lists(st.tuples(ROW, st.sampled_from([False, False, False, True])), max_size=KEPT_OF_BAND),
+    THRESHOLD,
+    st.sampled_from([ANY, (0.5, 0.5), (0.0, 0.7), (0.6, 0.0), (1.0, 1.0)]),
+)
+def test_where_all_meet_it_is_greedy_over_all_pairs(drawn: list[tuple[Row, bool]], threshold: float, limits: Limits) -> None:
     rows, protected = [row for row, _ in drawn], [kept for _, kept in drawn]
     keys = np.full((len(rows), 1), (1 << KEY_BITS) - 1, dtype=np.uint64)
-    judged = judge(sets_of(rows), keys, np.array(protected, dtype=np.bool_), threshold, answers=answers)
-    check(judged, rows, protected, keys, threshold, answers)
-    assert judged.keepers.tolist() == greedy(rows, protected, keys, threshold, answers)
+    judged = judge(sets_of(rows), keys, np.array(protected, dtype=np.bool_), threshold, limits)
+    check(judged, rows, protected, keys, threshold, limits)
+    assert judged.keepers.tolist() == greedy(rows, protected, keys, threshold, limits)
 
 
 @settings(max_examples=120, deadline=None)
@@ -122,10 +144,11 @@ def test_the_keeper_is_the_first_near_row_of_a_band(data: st.DataObject) -> None
     keys = np.array(data.draw(st.lists(key, min_size=len(drawn) * number, max_size=len(drawn) * number)), dtype=np.uint64)
     keys = keys.reshape(len(drawn), number)
     threshold = data.draw(THRESHOLD)
+    limits = data.draw(st.sampled_from([ANY, (0.5, 0.5), (0.7, 0.7)]))
     rows, protected = [row for row, _ in drawn], [kept for _, kept in drawn]
-    judged = judge(sets_of(rows), keys, np.array(protected, dtype=np.bool_), threshold)
-    check(judged, rows, protected, keys, threshold)
-    assert judged.keepers.tolist() == greedy(rows, protected, keys, threshold)
+    judged = judge(sets_of(rows), keys, np.array(protected, dtype=np.bool_), threshold, limits)
+    check(judged, rows, protected, keys, threshold, limits)
+    assert judged.keepers.tolist() == greedy(rows, protected, keys, threshold, limits)
 
 
 @settings(max_examples=100, deadline=None)
@@ -147,20 +170,20 @@ def test_components_do_not_depend_on_each_other(drawn: list[tuple[Row, bool, int
         inside = np.isin(whole.left, mine)
         assert mine[alone.left].tolist() == whole.left[inside].tolist()
         assert mine[alone.right].tolist() == whole.right[inside].tolist()
-        assert alone.jaccard.tolist() == whole.jaccard[inside].tolist()
+        assert np.array_equal(alone.similarity, whole.similarity[inside], equal_nan=True)
 
 
 def test_many_rows_and_pairs() -> None:
     # More pairs than there is room for at first, and groups in which more rows are kept than a band remembers.
     draw = np.random.default_rng(8)
-    centres = draw.integers(0, 1 << 63, size=(60, 30))
+    centres = draw.integers(0, 1 << 60, size=(60, 30))
     rows = []
     for _ in range(900):
         codes = (
             centres[draw.integers(60)].tolist()[: int(draw.integers(20, 31))]
-            + draw.integers(0, 1 << 63, size=int(draw.integers(0, 8))).tolist()
+            + draw.integers(0, 1 << 60, size=int(draw.integers(0, 8))).tolist()
         )
-        rows.append({code: bool(draw.integers(2)) if codes[0] % 3 else False for code in codes})
+        rows.append({code: [0, PROMPT, ANSWER, STOCK][int(draw.integers(4))] if codes[0] % 3 else 0 for code in codes})
     keys = draw.integers(0, 7, size=(len(rows), 6)).astype(np.uint64)
     protected = draw.random(len(rows)) < 0.02
     judged = judge(sets_of(rows), keys, protected, 0.7)
@@ -171,7 +194,7 @@ def test_many_rows_and_pairs() -> None:
 
 
 def test_a_band_remembers_its_first_kept_rows() -> None:
-    rows = [{100 * i + k: False for k in range(10)} for i in range(KEPT_OF_BAND + 2)]
+    rows = [{100 * i + k: 0 for k in range(10)} for i in range(KEPT_OF_BAND + 2)]
     for original in (0, KEPT_OF_BAND - 1):
         judged = judge(
             sets_of([*rows, rows[original]]), np.zeros((len(rows) + 1, 1), dtype=np.uint64), np.zeros(len(rows) + 1, dtype=np.bool_), 0.8
@@ -186,19 +209,19 @@ def test_a_band_remembers_its_first_kept_rows() -> None:
 
 
 def test_a_dropped_row_joins_but_does_not_drop() -> None:
-    rows = [dict.fromkeys(range(start, start + 10), False) for start in (0, 1, 2)]  # neighbours have 9 of 11 in common, the ends 8 of 12
+    rows = [dict.fromkeys(range(start, start + 10), 0) for start in (0, 1, 2)]  # neighbours have 9 of 11 in common, the ends 8 of 12
     judged = judge(sets_of(rows), np.zeros((3, 1), dtype=np.uint64), np.zeros(3, dtype=np.bool_), 0.8)
     assert judged.keepers.tolist() == [-1, 0, -1]
     assert len(set(judged.components.tolist())) == 1
     assert list(zip(judged.left.tolist(), judged.right.tolist(), judged.accepted.tolist(), strict=True)) == [
         (1, 0, True),
-        (2, 0, False),
+        (2, 0, 0),
         (2, 1, True),
     ]
 
 
 def test_protected_rows_are_kept() -> None:
-    rows = [dict.fromkeys(range(10), False)] * 4
+    rows = [dict.fromkeys(range(10), 0)] * 4
     protected = np.array([False, True, False, True])
     judged = judge(sets_of(rows), np.zeros((4, 1), dtype=np.uint64), protected, 0.8)
     assert judged.keepers.tolist() == [-1, -1, 0, -1]
@@ -207,17 +230,27 @@ def test_protected_rows_are_kept() -> None:
     assert list(zip(judged.left.tolist(), judged.right.tolist(), strict=True)) == [(1, 0), (2, 0), (3, 0), (3, 1)]
 
 
-def test_what_is_learned_must_be_near_too() -> None:
-    question = dict.fromkeys(range(80), False)
-    answers = [dict.fromkeys(range(start, start + 10), True) for start in (100, 200, 101)]
-    rows = [{**question, **answer} for answer in answers]
+@pytest.mark.parametrize(("part", "limits"), [(PROMPT, (0.8, 0.0)), (ANSWER, (0.0, 0.8)), (REJECTED, (0.0, 0.8))])
+def test_parts_must_be_near_too(part: int, limits: Limits) -> None:
+    rest = dict.fromkeys(range(80), 0)
+    rows = [{**rest, **dict.fromkeys(range(start, start + 10), part)} for start in (100, 200, 101)]
+    keys, nobody = np.zeros((3, 1), dtype=np.uint64), np.zeros(3, dtype=np.bool_)
+    judged = judge(sets_of(rows), keys, nobody, 0.8, limits)
+    assert judged.keepers.tolist() == [-1, -1, 0]
+    column = 1 if part == PROMPT else 2
+    assert judged.similarity[:2, 0].tolist() == [80 / 100, 89 / 91]
+    assert judged.similarity[:2, column].tolist() == [0.0, 9 / 11]
+    judged = judge(sets_of(rows), keys, nobody, 0.8)
+    assert judged.keepers.tolist() == [-1, 0, 0]
+    assert np.isnan(judged.similarity[:, 1:]).all()
+
+
+def test_stock_does_not_make_rows_near() -> None:
+    stock = dict.fromkeys(range(90), STOCK)
+    rows = [{**stock, **dict.fromkeys(range(start, start + 10), 0)} for start in (100, 105, 101)]
     judged = judge(sets_of(rows), np.zeros((3, 1), dtype=np.uint64), np.zeros(3, dtype=np.bool_), 0.8)
     assert judged.keepers.tolist() == [-1, -1, 0]
-    assert judged.jaccard.tolist()[:2] == [80 / 100, 89 / 91]
-    assert judged.learned.tolist()[:2] == [0.0, 9 / 11]
-    judged = judge(sets_of(rows), np.zeros((3, 1), dtype=np.uint64), np.zeros(3, dtype=np.bool_), 0.8, answers=False)
-    assert judged.keepers.tolist() == [-1, 0, 0]
-    assert judged.learned.tolist() == [0.0, 9 / 11]  # it is said all the same
+    assert judged.similarity[:2, 0].tolist() == [5 / 15, 9 / 11]  # and not 95 / 105, 99 / 101
 
 
 @pytest.mark.parametrize("threshold", [i / 100 for i in range(50, 101)])
@@ -226,11 +259,11 @@ def test_pairs_just_at_the_threshold_are_near(threshold: float) -> None:
     share = Fraction(round(threshold * 100), 100)
     for many in (1, 2, 3, 7):
         size = share.denominator * many
-        rows = [dict.fromkeys(range(size), False), dict.fromkeys(range(share.numerator * many), False)]
+        rows = [dict.fromkeys(range(size), 0), dict.fromkeys(range(share.numerator * many), 0)]
         for order in (rows, rows[::-1]):
             judged = judge(sets_of(order), np.zeros((2, 1), dtype=np.uint64), np.zeros(2, dtype=np.bool_), threshold)
             assert judged.keepers.tolist() == [-1, 0]
-            assert judged.jaccard.tolist() == [threshold]
+            assert judged.similarity[:, 0].tolist() == [threshold]
         if share.numerator > 1:
             rows[1].popitem()
             judged = judge(sets_of(rows), np.zeros((2, 1), dtype=np.uint64), np.zeros(2, dtype=np.bool_), threshold)
@@ -243,7 +276,7 @@ def test_no_rows() -> None:
 
 
 def test_rows_that_meet_nobody() -> None:
-    rows = [dict.fromkeys(range(10), False)] * 3
+    rows = [dict.fromkeys(range(10), 0)] * 3
     judged = judge(sets_of(rows), np.arange(6, dtype=np.uint64).reshape(3, 2), np.zeros(3, dtype=np.bool_), 0.8)
     assert judged.keepers.tolist() == [-1] * 3
     assert judged.components.tolist() == [0, 1, 2]
@@ -267,7 +300,7 @@ def test_texts_are_judged() -> None:
     judged = judge(made, np.zeros((5, 1), dtype=np.uint64), np.zeros(5, dtype=np.bool_), 0.8)
     assert judged.keepers.tolist() == [-1, 0, 0, -1, -1]
     assert jaccard(set_of(made, 0), set_of(made, 2)) == 12 / 13
-    talks = [[("茶是什么？", False), (answer, True)] for answer in ("茶是一种常见的饮料。", "茶是一種常見的飲料", "不知道。")]
+    talks = [[("茶是什么？", PROMPT), (answer, ANSWER)] for answer in ("茶是一种常见的饮料。", "茶是一種常見的飲料", "不知道。")]
     made = sets(shingles(texts_of(talks), Unit.MIXED))
     judged = judge(made, np.zeros((3, 1), dtype=np.uint64), np.zeros(3, dtype=np.bool_), 0.5)
     assert judged.keepers.tolist() == [-1, 0, -1]

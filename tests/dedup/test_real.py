@@ -19,6 +19,7 @@ from corpus.dedup.bands import components, opened, write
 from corpus.dedup.judge import judge, sets
 from corpus.dedup.minhash import Scheme, keys, signatures
 from corpus.dedup.shingles import shingles
+from corpus.dedup.texts import ANSWER, PROMPT
 from corpus.dedup.units import Unit
 from tests.dedup.reference import Talk, marked_grams, texts_of
 
@@ -55,7 +56,7 @@ def records_of(path: Path) -> Iterator[Any]:
 
 @cache
 def rows_of(name: str) -> list[Talk]:
-    """The records of all JSON files whose name contains `name`: of each its strings, the last of which is learned."""
+    """The records of all JSON files whose name contains `name`: of each its strings, the last of which is an answer."""
     rows: list[Talk] = []
     folder = Path(os.environ["DATA_REAL"])
     for path in sorted(folder.rglob("*.json*")):
@@ -64,17 +65,17 @@ def rows_of(name: str) -> list[Talk]:
         for record in records_of(path):
             found = [one.encode("utf-8", "replace").decode() for one in strings(record)]
             if found and sum(map(len, found)) <= LONGEST:
-                rows.append([*((one, False) for one in found[:-1]), (found[-1], True)])
+                rows.append([*((one, PROMPT) for one in found[:-1]), (found[-1], ANSWER)])
     return rows
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Some rows, their sets of shingles, what is learned of them, and the similarity of any two that share something."""
+    """Some rows, their sets of shingles, what is answered in them, and the similarity of any two that share something."""
 
     rows: list[Talk]
     whole: list[set[Any]]
-    learned: list[set[Any]]
+    answers: list[set[Any]]
     similar: dict[tuple[int, int], float]
 
 
@@ -93,14 +94,14 @@ def truth(name: str, many: int, seed: int) -> Truth:
             shared.update((row, other) for other in others)
             others.append(row)
     similar = {(row, other): common / (len(whole[row]) + len(whole[other]) - common) for (row, other), common in shared.items()}
-    return Truth(rows, whole, [{gram for gram, mark in row if mark} for row in grams], similar)
+    return Truth(rows, whole, [{gram for gram, part in row if part == ANSWER} for row in grams], similar)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.8])
 @pytest.mark.parametrize(("name", "many", "seed"), SUBSETS)
 def test_real_rows(tmp_path: Path, name: str, many: int, seed: int, threshold: float) -> None:
     known = truth(name, many, seed)
-    rows, learned, similar = known.rows, known.learned, known.similar
+    rows, answers, similar = known.rows, known.answers, known.similar
     assert len(rows) > 500
     scheme = Scheme.of(threshold)
 
@@ -110,17 +111,17 @@ def test_real_rows(tmp_path: Path, name: str, many: int, seed: int, threshold: f
     with path.open("wb") as file:
         write(file, keyed, scheme, Unit.MIXED)
     together = components([opened(path)], np.ones(len(rows), dtype=np.bool_))
-    judged = judge(sets(found), keyed, np.zeros(len(rows), dtype=np.bool_), threshold)
+    judged = judge(sets(found), keyed, np.zeros(len(rows), dtype=np.bool_), threshold, (0.0, threshold))
 
     # Every pair that was compared has the similarity of the sets themselves.
     edges = set()
-    for left, right, jaccard, answers, accepted in zip(
-        judged.left.tolist(), judged.right.tolist(), judged.jaccard.tolist(), judged.learned.tolist(), judged.accepted.tolist(), strict=True
+    for left, right, (jaccard, _, answered), accepted in zip(
+        judged.left.tolist(), judged.right.tolist(), judged.similarity.tolist(), judged.accepted.tolist(), strict=True
     ):
-        one, other = learned[left], learned[right]
-        expected = len(one & other) / len(one | other) if one | other else math.nan
         assert jaccard == similar.get((left, right), 0.0)
-        assert answers == expected or (math.isnan(answers) and math.isnan(expected))
+        one, other = answers[left], answers[right]
+        expected = len(one & other) / len(one | other) if jaccard >= threshold and one | other else math.nan
+        assert answered == expected or (math.isnan(answered) and math.isnan(expected))
         assert accepted == (jaccard >= threshold and not expected < threshold)
         assert together[left] == together[right]
         if accepted:
