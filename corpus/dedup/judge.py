@@ -284,7 +284,7 @@ def _judge(
                 if joined and (keeper >= 0 or turn == 1):
                     continue
                 length = np.int64(sizes[candidate])
-                # Even if one held all of the other. A quotient, as the similarity is: 0.56 * 25 is more than 14, and 14 / 25 not less than 0.56.
+                # Even if one held all of the other. A quotient, as the similarity is: 0.56 * 25 is more than 14, 14 / 25 is 0.56.
                 if min(size, length) / max(size, length) < bounds[0]:
                     continue
                 good = _compare(hashes, starts[row], size, starts[candidate], length, bounds, found_similar)
