@@ -1,6 +1,6 @@
 """The way of a row, as a straight line.
 
-    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─dedup─▶ ─decontaminate─▶ ─allocate─▶ ─render─▶ splits
+    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─decontaminate─▶ ─dedup─▶ ─allocate─▶ ─render─▶ splits
 
 :func:`steps` is that line: each stage plans tasks from what the stages before it made, and a task whose fingerprint is known and
 whose files are what the manifest says is not run again. :func:`plan` walks the line without running anything; :func:`build` walks
@@ -23,13 +23,15 @@ from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
 from corpus.sources import get, registry, resolve
 from corpus.sources.base import Source
 from corpus.sources.found import scan
-from corpus.stages import allocate, clean, decontaminate, dedup, filter, identify, parse, render
+from corpus.stages import allocate, clean, decontaminate, dedup, evaluation, filter, identify, leaks, parse, render
 from corpus.stages.base import Context, UpstreamFile
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Partition, differences
 
-STAGES = (parse.NAME, identify.NAME, clean.NAME, filter.NAME, dedup.NAME, decontaminate.NAME, allocate.NAME, render.NAME)
+STAGES = (
+    parse.NAME, identify.NAME, clean.NAME, filter.NAME, evaluation.NAME, leaks.NAME, decontaminate.NAME, dedup.NAME, allocate.NAME, render.NAME,
+)  # fmt: skip
 
 Step = Generator[list[Task], Mapping[str, Partition], list[Partition]]
 
@@ -59,10 +61,17 @@ def steps(context: Context) -> Step:
     tasks = filter.plan(context, cleaned)
     ledgers = keep(tasks, (yield tasks))
 
-    tasks = dedup.plan(context, cleaned, ledgers)
+    # Leaks go before duplicates, so that the row that a duplicate names as kept does not go later as a leak.
+    tasks = evaluation.plan(context, cleaned, ledgers)
+    gathered = keep(tasks, (yield tasks))
+
+    tasks = leaks.plan(context, cleaned, gathered[0] if gathered else None)
+    found = keep(tasks, (yield tasks))
+
+    tasks = decontaminate.plan(context, cleaned, ledgers, found)
     ledgers += keep(tasks, (yield tasks))
 
-    tasks = decontaminate.plan(context, cleaned, ledgers)
+    tasks = dedup.plan(context, cleaned, ledgers)
     ledgers += keep(tasks, (yield tasks))
 
     tasks = allocate.plan(context, cleaned, ledgers)
@@ -105,6 +114,7 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
             traits={name: choices[name].traits.over(s.traits) for name, s in used.items()},
             files=files,
             index=index,
+            protected=frozenset(name for name in used if choices[name].protect),
         ),
         [f.path for f in found.unclaimed],
     )
@@ -122,7 +132,7 @@ def _choices(recipe: Recipe, known: Mapping[str, Source]) -> tuple[dict[str, Sou
     for choice in recipe.sources:
         if choice.name == "*":
             for name in known:
-                choices.setdefault(name, SourceChoice(name=name, priority=choice.priority))
+                choices.setdefault(name, SourceChoice(name=name, priority=choice.priority, protect=choice.protect))
             continue
         if choice.files:
             own[choice.name] = choice.model_dump(include=set(OWN_FIELDS))
@@ -195,7 +205,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     tasks = next(line)
     renumbered: set[str] = set()  # sources whose identities an earlier stage will decide
     uncertain: set[str] = set()  # partitions that may have to be cleaned anew
-    reassigned = False
+    reassigned = regathered = False
     try:
         while True:
             done = {}
@@ -204,6 +214,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                 waits = {
                     clean.NAME: task.key.partition("/")[0] in renumbered,
                     filter.NAME: task.key in uncertain,
+                    leaks.NAME: regathered and known is not None,
                     render.NAME: reassigned,
                 }
                 unsure = waits.get(task.stage, False) and not (task.stage == clean.NAME and _parsed_anew(task, before))
@@ -212,7 +223,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                 if known is not None and not unsure:
                     result.unchanged[task.stage] += 1
                 else:
-                    why = _why(task, before, warehouse) if known is None else "identities of its source are numbered anew"
+                    why = _why(task, before, warehouse) if known is None else _WAITING.get(task.stage, _RENUMBERED)
                     result.changes.append(Change(task.stage, task.key, why, certain=not unsure))
                 # A file that was damaged is made again with the same bytes, so what comes after can be told from the manifest.
                 known = known or warehouse.manifests.get(task.stage, task.key, task.fingerprint)
@@ -222,10 +233,17 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                         renumbered.add(task.key)
                     reassigned |= task.stage == allocate.NAME
                     known = Partition(task.stage, task.key, task.fingerprint, task.parts)
+                    if task.stage == evaluation.NAME and (last := before.get((task.stage, task.key))) is not None:
+                        regathered = True
+                        known = replace(known, stats=last.stats)  # what was found the last time is the best guess
                 done[task.key] = known
             tasks = line.send(done)
     except StopIteration:
         return result
+
+
+_RENUMBERED = "identities of its source are numbered anew"
+_WAITING = {leaks.NAME: "evaluation rows are gathered anew"}
 
 
 def _parsed_anew(task: Task, before: Mapping[tuple[str, str], Partition]) -> bool:

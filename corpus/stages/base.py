@@ -34,7 +34,8 @@ class UpstreamFile:
 @dataclass(frozen=True, slots=True)
 class Context:
     """What stages plan from. `priority` and `sources` cover exactly the sources of the recipe that have files;
-    `own` declares those that are a user's own (see `corpus.sources.resolve`); `traits` is what is known of their texts."""
+    `own` declares those that are a user's own (see `corpus.sources.resolve`); `traits` is what is known of their texts; `protected` are those
+    whose rows are all evaluation rows."""
 
     recipe: Recipe
     sources: Mapping[str, Source]
@@ -43,6 +44,7 @@ class Context:
     traits: Mapping[str, Traits]
     files: tuple[UpstreamFile, ...]
     index: InputIndex
+    protected: frozenset[str] = frozenset()
 
     @property
     def folder(self) -> str:

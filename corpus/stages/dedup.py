@@ -8,7 +8,9 @@ recipe.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -79,15 +81,23 @@ def run(task: Task, root: Path, report: Report) -> Partition:
         )  # fmt: skip
         pairs = save(
             db,
-            "SELECT row_id, keeper AS other_id, 1.0::DOUBLE AS jaccard, true AS accepted FROM equal WHERE NOT kept ORDER BY row_id",
+            "SELECT row_id, keeper AS other_id, 1.0::DOUBLE AS jaccard, NULL::DOUBLE AS learned, true AS accepted FROM equal WHERE NOT kept ORDER BY row_id",
             root, f"dedup/{folder}/pairs.{task.fingerprint[:8]}.parquet", PAIRS, "pairs",
         )  # fmt: skip
     return task.done([dropped, clusters, pairs])
 
 
-def save(db: duckdb.DuckDBPyConnection, query: str, root: Path, relative: str, table: Table, name: str) -> FileEntry:
-    """Commits the result of an ordered query as one file of schema `table`, in row groups of bounded size."""
+def save(
+    db: duckdb.DuckDBPyConnection,
+    query: str,
+    root: Path,
+    relative: str,
+    table: Table,
+    name: str,
+    bound: Mapping[str, Any] | None = None,
+) -> FileEntry:
+    """Commits the result of an ordered query as one file of schema `table`, in row groups of bounded size. `bound`: its parameters."""
     with PartitionWriter(root, relative, table.schema, name) as writer:
-        for batch in db.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
+        for batch in db.execute(query, bound).to_arrow_reader(_ROWS_AT_ONCE):
             writer.write(pa.table(batch.columns, names=table.schema.names).cast(table.schema))
     return writer.committed

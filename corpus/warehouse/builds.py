@@ -2,7 +2,7 @@
 
 Layout below the root:
 
-    parsed/ rejects/ clean/ measures/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/    parquet, the truth
+    parsed/ rejects/ clean/ measures/ leaks/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/    parquet, the truth
     manifests/<stage>.jsonl     what counts (see `manifest`)
     builds/<recipe>.json        the partitions of the recipe's last complete build
     builds.jsonl                history of builds
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from corpus.recipe import Recipe
     from corpus.stages.base import Context
 
-LAYERS = ("parsed", "rejects", "clean", "measures", "dropped", "dedup", "allocate", "splits")
+LAYERS = ("parsed", "rejects", "clean", "measures", "leaks", "dropped", "dedup", "allocate", "splits")
 
 
 _OWN = re.compile(

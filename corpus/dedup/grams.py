@@ -1,0 +1,177 @@
+"""n-grams of rows, and lists of n-grams that can be looked up quickly.
+
+They are the shingles of :mod:`corpus.dedup.shingles`, hash for hash, but a text with fewer units than it takes to be evidence has none, and
+neither has one of nothing but punctuation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from corpus.dedup.shingles import _BASE, _SECOND, _mix, _spread, _units
+from corpus.dedup.texts import Texts
+from corpus.dedup.units import Unit, table
+
+
+@dataclass(frozen=True, slots=True)
+class Grams:
+    """n-grams of n rows.
+
+    Attributes:
+        hashes: one for each (uint64), the lowest bit clear; as often as they occur and in their order, or as sets ascending.
+        bounds: which belong to which row (int64[n + 1]).
+    """
+
+    hashes: np.ndarray
+    bounds: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def of(self, row: int) -> np.ndarray:
+        """Those of one row."""
+        return self.hashes[self.bounds[row] : self.bounds[row + 1]]
+
+
+def grams(texts: Texts, n: int, least: int) -> Grams:
+    """The n-grams of every row. A text of at least `least` and fewer than `n` units is one; one with fewer than `least` has none."""
+    entries, several = table(Unit.MIXED)
+    # A character folds to at most three units, and then has two bytes or more.
+    hashes = np.empty(int(texts.offsets[-1] - texts.offsets[0]) * 3 // 2 + len(texts.learned) + 1, dtype=np.uint64)
+    bounds = np.zeros(len(texts) + 1, dtype=np.int64)
+    used = _grams(texts.offsets, texts.data, texts.bounds, entries, several, n, least, hashes, bounds)
+    return Grams(hashes[:used], bounds)
+
+
+def distinct(found: Grams) -> Grams:
+    """Each n-gram of a row once, ascending. The array of `found` is used again."""
+    bounds = np.zeros_like(found.bounds)
+    used = _distinct(found.hashes, found.bounds, bounds)
+    return Grams(found.hashes[:used], bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """n-grams and the items that they are listed for.
+
+    Attributes:
+        keys: ascending, each once (uint64).
+        shift: a key shifted right by it is the number of its bucket.
+        buckets: where the keys of each bucket begin (int64[2^(64 - shift) + 1]).
+        bitmap: the lower bits of all keys as set bits (uint64, a power of two of them).
+        starts: which entries each key has (int64[keys + 1]).
+        items: the item of each entry (int32).
+        weights: what the key weighs in it (float64).
+        asked: whether it is of the item's question (bool).
+    """
+
+    keys: np.ndarray
+    shift: int
+    buckets: np.ndarray
+    bitmap: np.ndarray
+    starts: np.ndarray
+    items: np.ndarray
+    weights: np.ndarray
+    asked: np.ndarray
+
+
+def listed(hashes: np.ndarray, items: np.ndarray, weights: np.ndarray, asked: np.ndarray) -> Listed:
+    """Lists one entry for each of m n-grams."""
+    order = np.lexsort((items, hashes))
+    keys, starts = np.unique(hashes[order], return_index=True)
+    bits = max(8, int(len(keys)).bit_length())
+    shift = 64 - bits
+    edges = np.arange(1 << bits, dtype=np.uint64) << np.uint64(shift)
+    buckets = np.append(np.searchsorted(keys, edges), len(keys)).astype(np.int64)
+    # 16 bits or more for every key: at most one in 16 of the n-grams that are not listed passes the bitmap.
+    bitmap = np.zeros(1 << max(6, bits - 2), dtype=np.uint64)
+    _mark(keys, bitmap)
+    return Listed(keys, shift, buckets, bitmap, np.append(starts, len(hashes)).astype(np.int64), items[order], weights[order], asked[order])
+
+
+@njit(cache=True, nogil=True)
+def _grams(
+    offsets: np.ndarray,
+    data: np.ndarray,
+    bounds: np.ndarray,
+    entries: np.ndarray,
+    several: np.ndarray,
+    n: int,
+    least: int,
+    out: np.ndarray,
+    ends: np.ndarray,
+) -> int:
+    longest = 0
+    for text in range(len(offsets) - 1):
+        longest = max(longest, offsets[text + 1] - offsets[text])
+    values = np.empty(longest * 3 // 2 + 2, dtype=np.uint64)
+    top = np.uint64(1)
+    for _ in range(n):
+        top *= np.uint64(_BASE)
+    put = 0
+    for row in range(len(bounds) - 1):
+        for text in range(bounds[row], bounds[row + 1]):
+            units = _units(data, offsets[text], offsets[text + 1], entries, several, False, values)
+            if units < least or units == 0:
+                continue
+            rolled = np.uint64(0)
+            if units < n:
+                power = np.uint64(1)
+                for _ in range(n - units):
+                    power *= np.uint64(_BASE)
+                for i in range(units):
+                    rolled = rolled * np.uint64(_BASE) + _spread(values[i])
+                rolled = rolled * power + np.uint64(units) * np.uint64(_SECOND)
+                out[put] = _mix(rolled) & ~np.uint64(1)
+                put += 1
+                continue
+            for i in range(units):
+                value = _spread(values[i])
+                values[i] = value
+                rolled = rolled * np.uint64(_BASE) + value
+                if i >= n:
+                    rolled -= values[i - n] * top
+                if i >= n - 1:
+                    out[put] = _mix(rolled) & ~np.uint64(1)
+                    put += 1
+        ends[row + 1] = put
+    return put
+
+
+@njit(cache=True, nogil=True)
+def _distinct(hashes: np.ndarray, bounds: np.ndarray, ends: np.ndarray) -> int:
+    put = 0
+    for row in range(len(bounds) - 1):
+        start, end = bounds[row], bounds[row + 1]
+        hashes[start:end].sort()
+        began = put
+        for i in range(start, end):
+            if put == began or hashes[put - 1] != hashes[i]:
+                hashes[put] = hashes[i]
+                put += 1
+        ends[row + 1] = put
+    return put
+
+
+@njit(cache=True, nogil=True)
+def _mark(keys: np.ndarray, bitmap: np.ndarray) -> None:
+    mask = np.uint64(len(bitmap) * 64 - 1)
+    for key in keys:
+        bit = key >> np.uint64(1) & mask
+        bitmap[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def place(key: np.uint64, keys: np.ndarray, shift: np.uint64, buckets: np.ndarray, bitmap: np.ndarray) -> int:
+    """Where a key is among the listed ones, or -1."""
+    bit = key >> np.uint64(1) & np.uint64(len(bitmap) * 64 - 1)
+    if bitmap[bit >> np.uint64(6)] >> (bit & np.uint64(63)) & np.uint64(1) == np.uint64(0):
+        return -1
+    bucket = np.int64(key >> shift)
+    for at in range(buckets[bucket], buckets[bucket + 1]):
+        if keys[at] == key:
+            return at
+    return -1
