@@ -98,6 +98,6 @@ def save(
 ) -> FileEntry:
     """Commits the result of an ordered query as one file of schema `table`, in row groups of bounded size. `bound`: its parameters."""
     with PartitionWriter(root, relative, table.schema, name) as writer:
-        for batch in db.execute(query, bound).to_arrow_reader(_ROWS_AT_ONCE):
+        for batch in db.sql(query, params=bound).to_arrow_reader(_ROWS_AT_ONCE):
             writer.write(pa.table(batch.columns, names=table.schema.names).cast(table.schema))
     return writer.committed
