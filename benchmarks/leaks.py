@@ -108,6 +108,8 @@ def _middle(outer: str, inner: str) -> str:
     return f"{outer[:half]}\n{inner}\n{outer[half:]}"
 
 
+_NO_SIGNS = str.maketrans(dict.fromkeys("，。！？；：、“”《》（）,.!?;:\"()", " "))
+
 Plant = Callable[[Item, Row, random.Random], Row | None]
 _S2T = opencc.OpenCC("s2t")
 
@@ -120,7 +122,7 @@ def _traditional(item: Item) -> str | None:
 PLANTS: dict[str, Plant] = {
     "verbatim": lambda item, row, r: Row(item.prompt, item.answer),
     "prompt only, another answer": lambda item, row, r: Row(item.prompt, row.answer),
-    "capitals, no punctuation": lambda item, row, r: Row("".join(c if c.isalnum() else " " for c in item.prompt).upper(), row.answer),
+    "capitals, no punctuation": lambda item, row, r: Row(item.prompt.upper().translate(_NO_SIGNS), row.answer),
     "1 % of characters changed": lambda item, row, r: Row(edited(item.prompt, 0.01, r), edited(item.answer, 0.01, r)),
     "2 % of characters changed": lambda item, row, r: Row(edited(item.prompt, 0.02, r), edited(item.answer, 0.02, r)),
     "4 % of characters changed": lambda item, row, r: Row(edited(item.prompt, 0.04, r), edited(item.answer, 0.04, r)),

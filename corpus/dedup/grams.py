@@ -36,13 +36,14 @@ class Grams:
         return self.hashes[self.bounds[row] : self.bounds[row + 1]]
 
 
-def grams(texts: Texts, n: int, least: int) -> Grams:
-    """The n-grams of every row. A text of at least `least` and fewer than `n` units is one; one with fewer than `least` has none."""
+def grams(texts: Texts, n: int, least: int, most: int = 1 << 30) -> Grams:
+    """The n-grams of every row. A text of at least `least` and fewer than `n` units is one; one with fewer than `least` has none, and
+    neither has one of more than `most`."""
     entries, several = table(Unit.MIXED)
     # A character folds to at most three units, and then has two bytes or more.
     hashes = np.empty(int(texts.offsets[-1] - texts.offsets[0]) * 3 // 2 + len(texts.learned) + 1, dtype=np.uint64)
     bounds = np.zeros(len(texts) + 1, dtype=np.int64)
-    used = _grams(texts.offsets, texts.data, texts.bounds, entries, several, n, least, hashes, bounds)
+    used = _grams(texts.offsets, texts.data, texts.bounds, entries, several, n, least, most, hashes, bounds)
     return Grams(hashes[:used], bounds)
 
 
@@ -51,6 +52,13 @@ def distinct(found: Grams) -> Grams:
     bounds = np.zeros_like(found.bounds)
     used = _distinct(found.hashes, found.bounds, bounds)
     return Grams(found.hashes[:used], bounds)
+
+
+def joined(one: Grams, other: Grams) -> Grams:
+    """The n-grams of the same rows together."""
+    hashes = np.empty(len(one.hashes) + len(other.hashes), dtype=np.uint64)
+    _join(one.hashes, one.bounds, other.hashes, other.bounds, hashes)
+    return Grams(hashes, one.bounds + other.bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,7 @@ def _grams(
     several: np.ndarray,
     n: int,
     least: int,
+    most: int,
     out: np.ndarray,
     ends: np.ndarray,
 ) -> int:
@@ -115,7 +124,7 @@ def _grams(
     for row in range(len(bounds) - 1):
         for text in range(bounds[row], bounds[row + 1]):
             units = _units(data, offsets[text], offsets[text + 1], entries, several, False, values)
-            if units < least or units == 0:
+            if units < least or units > most or units == 0:
                 continue
             rolled = np.uint64(0)
             if units < n:
@@ -139,6 +148,18 @@ def _grams(
                     put += 1
         ends[row + 1] = put
     return put
+
+
+@njit(cache=True, nogil=True)
+def _join(one: np.ndarray, first: np.ndarray, other: np.ndarray, second: np.ndarray, out: np.ndarray) -> None:
+    put = 0
+    for row in range(len(first) - 1):
+        for i in range(first[row], first[row + 1]):
+            out[put] = one[i]
+            put += 1
+        for i in range(second[row], second[row + 1]):
+            out[put] = other[i]
+            put += 1
 
 
 @njit(cache=True, nogil=True)

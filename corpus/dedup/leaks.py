@@ -11,8 +11,9 @@ punctuation hide nothing.
   nothing and convicts nobody, and one of an answer weighs ANSWER times as much. A row leaks when the weight that it holds of the
   question alone, or of the whole item, reaches the limit. Options are apart from the question: they are often left out or put in another order.
 
-Single words are no evidence. A part of fewer than 13 units is one n-gram, which only a text of the row that says nothing else can hold;
-below LEAST units it is none. What convicts must be GRAMS n-grams, or all of a part that has fewer.
+Single words are no evidence. A question of fewer than 13 units has n-grams of SHORT units, and a row must hold all of them; other short parts
+are one n-gram, which only a text that says nothing else can hold. Below SHORT units a part has none, and only an equal prompt is a leak. What
+convicts must be GRAMS n-grams, or all of a part that has fewer.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from hashlib import blake2b
 import numpy as np
 from numba import njit
 
-from corpus.dedup.grams import Grams, Listed, distinct, grams, listed, place
+from corpus.dedup.grams import Grams, Listed, distinct, grams, joined, listed, place
 from corpus.dedup.shingles import N
 from corpus.dedup.texts import Texts
 
@@ -34,8 +35,8 @@ SAMPLE = 64
 """n-grams of each part of an item that are listed, at most."""
 STOCK = 8
 """What more distinct items than this share convicts nobody, and is a template's."""
-LEAST = 8
-"""Units from which on a part that is shorter than an n-gram is evidence."""
+SHORT = 8
+"""Units of an n-gram of a question that is shorter than GRAM, and from which on a part is evidence."""
 GRAMS = 3
 """n-grams that a row must hold, of parts that have so many."""
 ANSWER = 2.0
@@ -71,6 +72,7 @@ class Index:
 
     Attributes:
         near, containment: the limits.
+        short: whether n-grams of short questions are listed.
         held: n-grams of the items.
         totals: what the n-grams of each item's question weigh together, and all of its n-grams (float64[items, 2]).
         least: how many of either a row must hold (int32[items, 2]).
@@ -82,6 +84,7 @@ class Index:
 
     near: float
     containment: float
+    short: bool
     held: Listed
     totals: np.ndarray
     least: np.ndarray
@@ -143,7 +146,7 @@ def index(read: Callable[[], Iterable[Items]], near: float, containment: float) 
     fresh: list[np.ndarray] = []
     count = 0
     for batch in read():
-        found = [distinct(grams(texts, GRAM, LEAST)) for texts in batch.parts]
+        found = _parts(batch)
         fresh.append(_unseen(found, known))
         for part, each in enumerate(found):
             listing.add(each, part, fresh[-1], count)
@@ -157,21 +160,36 @@ def index(read: Callable[[], Iterable[Items]], near: float, containment: float) 
     keys, which = np.unique(hashes, return_inverse=True)
     counts = np.zeros(len(keys), dtype=np.int64)
     for batch, mine in zip(read(), fresh, strict=True):
-        found = [grams(texts, GRAM, LEAST) for texts in batch.parts]
-        _count(keys, _joined(found, mine), counts)
+        _count(keys, _fresh([_all(texts) for texts in batch.parts], mine), counts)
     shared = counts[which]
-    weights = scales / np.maximum(shared, 1) * np.where(parts == 2, ANSWER, 1.0)
+    weights = scales / np.maximum(shared, 1) * np.where(parts == _ANSWERS, ANSWER, 1.0)
     good = shared <= STOCK
-    hashes, items, weights, asks = hashes[good], items[good], weights[good], (parts == 0)[good]
+    hashes, items, weights, asks = hashes[good], items[good], weights[good], (parts != _ANSWERS)[good] & (parts != _OPTIONS)[good]
+    short = np.bincount(items[parts[good] == _SHORT], minlength=count)
     totals = np.stack([np.bincount(items[asks], weights[asks], count), np.bincount(items, weights, count)], axis=1)
     numbers = np.stack([np.bincount(items[asks], minlength=count), np.bincount(items, minlength=count)], axis=1)
+    least = np.where(numbers == short[:, None], numbers, np.minimum(numbers, GRAMS)).astype(np.int32)
     bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
     sets = Grams(np.concatenate(prompts), bounds)
     prefixes, template = _prefixes(sets, near)
     return Index(
-        near, containment, listed(hashes, items, weights, asks), totals, np.minimum(numbers, GRAMS).astype(np.int32),
+        near, containment, bool(short.any()), listed(hashes, items, weights, asks), totals, least,
         prefixes, sets, np.concatenate(owners), template,
     )  # fmt: skip
+
+
+_QUESTIONS, _OPTIONS, _ANSWERS, _SHORT = range(4)
+
+
+def _parts(items: Items) -> list[Grams]:
+    """The n-grams of each part of every item as sets: of questions, options, answers, and of short questions."""
+    asked = grams(items.questions, GRAM, GRAM), *(grams(texts, GRAM, SHORT) for texts in (items.options, items.answers))
+    return [distinct(each) for each in (*asked, grams(items.questions, SHORT, SHORT, GRAM - 1))]
+
+
+def _all(texts: Texts) -> Grams:
+    """All n-grams by which rows are searched."""
+    return joined(grams(texts, GRAM, SHORT), grams(texts, SHORT, SHORT))
 
 
 def _unseen(found: list[Grams], known: set[bytes]) -> np.ndarray:
@@ -186,7 +204,7 @@ def _unseen(found: list[Grams], known: set[bytes]) -> np.ndarray:
     return out
 
 
-def _joined(found: list[Grams], fresh: np.ndarray) -> Grams:
+def _fresh(found: list[Grams], fresh: np.ndarray) -> Grams:
     """The n-grams of all parts of those items that are fresh, as sets."""
     bounds = np.zeros(int(fresh.sum()) + 1, dtype=np.int64)
     rows = np.flatnonzero(fresh).tolist()
@@ -239,7 +257,7 @@ class Scanner:
         """
         n, ix = len(texts), self.index
         out = Leaks(np.full(n, -1), np.zeros(n), np.full(n, -1), np.zeros(n), np.zeros(n, dtype=np.bool_))
-        found, held = grams(texts, GRAM, LEAST), ix.held
+        found, held = _all(texts) if ix.short else grams(texts, GRAM, SHORT), ix.held
         _hold(
             found.hashes, found.bounds, held.keys, np.uint64(held.shift), held.buckets, held.bitmap, held.starts, held.items, held.weights,
             held.asked, ix.totals, ix.least, ix.containment - _ROUNDING, self._seen, self._sums, self._numbers, self._rows,

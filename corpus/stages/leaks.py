@@ -154,7 +154,9 @@ def _place(spoken: RowTexts, row: int, item: list[str]) -> str:
     """Where in a row the texts of an item stand, in words: messages[1] 120–187."""
     first, last = np.searchsorted(spoken.rows, [row, row + 1]).tolist()
     joined: list[tuple[int, int, int]] = []
-    for text, start, end in spans(spoken.texts.slice(first, last - first).to_pylist(), item, leaks.GRAM, leaks.LEAST):
+    texts = spoken.texts.slice(first, last - first).to_pylist()
+    found = spans(texts, item, leaks.GRAM, leaks.SHORT) or spans(texts, item, leaks.SHORT, leaks.SHORT)
+    for text, start, end in found:
         if joined and joined[-1][0] == text and start <= joined[-1][2] + _HOLE:
             joined[-1] = (text, joined[-1][1], end)
         else:
