@@ -100,6 +100,14 @@ def listed(hashes: np.ndarray, items: np.ndarray, weights: np.ndarray, asked: np
     return Listed(keys, shift, buckets, bitmap, np.append(starts, len(hashes)).astype(np.int64), items[order], weights[order], asked[order])
 
 
+def sifted(found: Grams, by: Listed) -> Grams:
+    """Those n-grams that can be among the listed ones: all that are, and at most one in 16 of the others."""
+    out = np.empty(len(found.hashes) + 1, dtype=np.uint64)
+    bounds = np.zeros_like(found.bounds)
+    used = _sift(found.hashes, found.bounds, by.bitmap, out, bounds)
+    return Grams(out[:used], bounds)
+
+
 @njit(cache=True, nogil=True)
 def _grams(
     offsets: np.ndarray,
@@ -185,12 +193,24 @@ def _mark(keys: np.ndarray, bitmap: np.ndarray) -> None:
         bitmap[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
 
 
+@njit(cache=True, nogil=True)
+def _sift(hashes: np.ndarray, bounds: np.ndarray, bitmap: np.ndarray, out: np.ndarray, ends: np.ndarray) -> int:
+    mask = np.uint64(len(bitmap) * 64 - 1)
+    put = 0
+    for row in range(len(bounds) - 1):
+        for i in range(bounds[row], bounds[row + 1]):
+            key = hashes[i]
+            bit = key >> np.uint64(1) & mask
+            out[put] = key
+            # Without a branch, so that many places of the bitmap are fetched at once: three times as fast.
+            put += np.int64(bitmap[bit >> np.uint64(6)] >> (bit & np.uint64(63)) & np.uint64(1))
+        ends[row + 1] = put
+    return put
+
+
 @njit(cache=True, nogil=True, inline="always")
-def place(key: np.uint64, keys: np.ndarray, shift: np.uint64, buckets: np.ndarray, bitmap: np.ndarray) -> int:
+def place(key: np.uint64, keys: np.ndarray, shift: np.uint64, buckets: np.ndarray) -> int:
     """Where a key is among the listed ones, or -1."""
-    bit = key >> np.uint64(1) & np.uint64(len(bitmap) * 64 - 1)
-    if bitmap[bit >> np.uint64(6)] >> (bit & np.uint64(63)) & np.uint64(1) == np.uint64(0):
-        return -1
     bucket = np.int64(key >> shift)
     for at in range(buckets[bucket], buckets[bucket + 1]):
         if keys[at] == key:

@@ -25,7 +25,7 @@ from hashlib import blake2b
 import numpy as np
 from numba import njit
 
-from corpus.dedup.grams import Grams, Listed, distinct, grams, joined, listed, place
+from corpus.dedup.grams import Grams, Listed, distinct, grams, joined, listed, place, sifted
 from corpus.dedup.shingles import N
 from corpus.dedup.texts import Texts
 
@@ -257,15 +257,20 @@ class Scanner:
         """
         n, ix = len(texts), self.index
         out = Leaks(np.full(n, -1), np.zeros(n), np.full(n, -1), np.zeros(n), np.zeros(n, dtype=np.bool_))
-        found, held = _all(texts) if ix.short else grams(texts, GRAM, SHORT), ix.held
+        held, by = ix.held, ix.prefixes
+        found = sifted(grams(texts, GRAM, SHORT), held)
+        if ix.short:
+            found = joined(found, sifted(grams(texts, SHORT, SHORT), held))
         _hold(
-            found.hashes, found.bounds, held.keys, np.uint64(held.shift), held.buckets, held.bitmap, held.starts, held.items, held.weights,
+            found.hashes, found.bounds, held.keys, np.uint64(held.shift), held.buckets, held.starts, held.items, held.weights,
             held.asked, ix.totals, ix.least, ix.containment - _ROUNDING, self._seen, self._sums, self._numbers, self._rows,
             out.held, out.share, out.asked,
         )  # fmt: skip
-        sets, by = distinct(grams(prompts, N, 1)), ix.prefixes
+        sets = grams(prompts, N, 1)
+        met = sifted(sets, by)
+        sets = distinct(sets)
         _near(
-            sets.hashes, sets.bounds, by.keys, np.uint64(by.shift), by.buckets, by.bitmap, by.starts, by.items,
+            met.hashes, met.bounds, sets.hashes, sets.bounds, by.keys, np.uint64(by.shift), by.buckets, by.starts, by.items,
             ix.prompts.hashes, ix.prompts.bounds, ix.template, ix.near - _ROUNDING, self._met, self._rows, out.near, out.jaccard,
         )  # fmt: skip
         some = out.near >= 0
@@ -296,7 +301,6 @@ def _hold(
     keys: np.ndarray,
     shift: np.uint64,
     buckets: np.ndarray,
-    bitmap: np.ndarray,
     starts: np.ndarray,
     items: np.ndarray,
     weights: np.ndarray,
@@ -316,7 +320,7 @@ def _hold(
     for row in range(len(bounds) - 1):
         met = 0
         for i in range(bounds[row], bounds[row + 1]):
-            at = place(hashes[i], keys, shift, buckets, bitmap)
+            at = place(hashes[i], keys, shift, buckets)
             if at < 0 or seen[at] == first + row:
                 continue
             seen[at] = first + row
@@ -347,12 +351,13 @@ def _hold(
 
 @njit(cache=True, nogil=True)
 def _near(
+    some: np.ndarray,
+    sides: np.ndarray,
     hashes: np.ndarray,
     bounds: np.ndarray,
     keys: np.ndarray,
     shift: np.uint64,
     buckets: np.ndarray,
-    bitmap: np.ndarray,
     starts: np.ndarray,
     items: np.ndarray,
     others: np.ndarray,
@@ -368,8 +373,8 @@ def _near(
         begin, end = bounds[row], bounds[row + 1]
         size = end - begin
         own = -1  # shingles of the row that are of no template
-        for i in range(begin, end):
-            at = place(hashes[i], keys, shift, buckets, bitmap)
+        for i in range(sides[row], sides[row + 1]):
+            at = place(some[i], keys, shift, buckets)
             if at < 0:
                 continue
             for entry in range(starts[at], starts[at + 1]):
