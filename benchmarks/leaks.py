@@ -38,7 +38,7 @@ _COLUMNS = ("row_id", "source", "kind", "upstream_split", *PLACES)
 _EACH = 100
 """Items of every evaluation set that are planted."""
 _LOWEST = (0.5, 0.2)
-_LIMITS = ((0.8, 0.7), (0.8, 0.5), (0.7, 0.5), (0.7, 0.4), (0.6, 0.4), (0.6, 0.3))
+_LIMITS = ((0.8, 0.7), (0.7, 0.5), (0.6, 0.4), (0.5, 0.3))
 """(near, containment)"""
 
 
@@ -108,7 +108,7 @@ def _middle(outer: str, inner: str) -> str:
     return f"{outer[:half]}\n{inner}\n{outer[half:]}"
 
 
-_NO_SIGNS = str.maketrans(dict.fromkeys("，。！？；：、“”《》（）,.!?;:\"()", " "))
+_NO_SIGNS = str.maketrans(dict.fromkeys('，。！？；：、“”《》（）,.!?;:"()', " "))
 
 Plant = Callable[[Item, Row, random.Random], Row | None]
 _S2T = opencc.OpenCC("s2t")
@@ -147,7 +147,8 @@ def as_rows(rows: list[Row]) -> pa.Table:
         "kind": ["dialogue" if row.text is None else "document" for row in rows],
         "upstream_split": [None] * len(rows),
         "messages": [
-            [{"role": "user", "content": row.prompt}, {"role": "assistant", "content": row.answer}] if row.text is None else [] for row in rows
+            [{"role": "user", "content": row.prompt}, {"role": "assistant", "content": row.answer}] if row.text is None else []
+            for row in rows
         ],
         "chosen": [None] * len(rows),
         "rejected": [None] * len(rows),
@@ -227,7 +228,9 @@ def control(root: Path, cleaned: list[Partition], held: EvaluationItems, show: b
                     yield f"{leak['source']}: {leak['rule']} {near or share:.2f} {leak['detail']}"
                     yield f"    row:  {texts[:400]!r}"
                     yield f"    item: {' | '.join(held.texts(rows[leak['evaluation_id']]))[:400]!r}"
-    yield f"Of {total:,} training rows as they are: " + ", ".join(f"{at[limit]} at near {limit[0]}, containment {limit[1]}" for limit in _LIMITS)
+    yield f"Of {total:,} training rows as they are: " + ", ".join(
+        f"{at[limit]} at near {limit[0]}, containment {limit[1]}" for limit in _LIMITS
+    )
 
 
 def speed(root: Path, cleaned: list[Partition], held: EvaluationItems) -> str:
@@ -242,7 +245,9 @@ def speed(root: Path, cleaned: list[Partition], held: EvaluationItems) -> str:
             scanner.scan(everything, asked)
             spent += time.process_time() - began
             size += int(everything.offsets[-1] - everything.offsets[0])
-    return f"Speed: {size / 1e6:.0f} MB of text against {held.rows.num_rows:,} items in {spent:.2f} s: {spent / size * 1e8:.2f} s for 100 MB"
+    return (
+        f"Speed: {size / 1e6:.0f} MB of text against {held.rows.num_rows:,} items in {spent:.2f} s: {spent / size * 1e8:.2f} s for 100 MB"
+    )
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Partition, differences
 
 STAGES = (
-    parse.NAME, identify.NAME, clean.NAME, filter.NAME, evaluation.NAME, leaks.NAME, decontaminate.NAME, dedup.NAME, allocate.NAME, render.NAME,
+    parse.NAME, identify.NAME, clean.NAME, filter.NAME, evaluation.NAME, leaks.NAME, decontaminate.NAME, dedup.NAME, allocate.NAME,
+    render.NAME,
 )  # fmt: skip
 
 Step = Generator[list[Task], Mapping[str, Partition], list[Partition]]
@@ -205,7 +206,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     tasks = next(line)
     renumbered: set[str] = set()  # sources whose identities an earlier stage will decide
     uncertain: set[str] = set()  # partitions that may have to be cleaned anew
-    reassigned = regathered = False
+    reassigned = regathered = some = False
     try:
         while True:
             done = {}
@@ -214,7 +215,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                 waits = {
                     clean.NAME: task.key.partition("/")[0] in renumbered,
                     filter.NAME: task.key in uncertain,
-                    leaks.NAME: regathered and known is not None,
+                    leaks.NAME: regathered and (known is not None or not some),
                     render.NAME: reassigned,
                 }
                 unsure = waits.get(task.stage, False) and not (task.stage == clean.NAME and _parsed_anew(task, before))
@@ -233,9 +234,12 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                         renumbered.add(task.key)
                     reassigned |= task.stage == allocate.NAME
                     known = Partition(task.stage, task.key, task.fingerprint, task.parts)
-                    if task.stage == evaluation.NAME and (last := before.get((task.stage, task.key))) is not None:
-                        regathered = True
-                        known = replace(known, stats=last.stats)  # what was found the last time is the best guess
+                    if task.stage == evaluation.NAME:
+                        # What was found the last time is the best guess; whether anything is, is not known.
+                        last = before.get((task.stage, task.key))
+                        guess = dict(last.stats) if last is not None else {}
+                        regathered, some = True, bool(guess.pop("items", 0))
+                        known = replace(known, stats=guess)
                 done[task.key] = known
             tasks = line.send(done)
     except StopIteration:

@@ -161,8 +161,16 @@ DROPPED = Table(
         Column("stage", pa.string(), "the stage that dropped it", False),
         Column("reason", pa.string(), "one of the documented drop reasons", False),
         Column("detail", pa.string(), "what exactly was found"),
-        Column("rule", pa.string(), "for a row outside a limit: the measure and the side, as in chars.min; for a leak: same_prompt, near_prompt or containment"),
-        Column("value", pa.float64(), "the row's value of that measure; for containment: the share of the evaluation row that it holds, by weight"),
+        Column(
+            "rule",
+            pa.string(),
+            "for a row outside a limit: the measure and the side, as in chars.min; for a leak: same_prompt, near_prompt or containment",
+        ),
+        Column(
+            "value",
+            pa.float64(),
+            "the row's value of that measure; for containment: the share of the evaluation row that it holds, by weight",
+        ),
         Column("bound", pa.float64(), "the limit that the recipe sets"),
         Column("kept_row_id", pa.string(), "for a duplicate or a leak: the row that was kept instead"),
         Column("jaccard", pa.float64(), "exact Jaccard similarity to that row; for near_prompt: of the prompts"),

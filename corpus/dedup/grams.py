@@ -90,7 +90,7 @@ def listed(hashes: np.ndarray, items: np.ndarray, weights: np.ndarray, asked: np
     """Lists one entry for each of m n-grams."""
     order = np.lexsort((items, hashes))
     keys, starts = np.unique(hashes[order], return_index=True)
-    bits = max(8, int(len(keys)).bit_length())
+    bits = max(8, len(keys).bit_length())
     shift = 64 - bits
     edges = np.arange(1 << bits, dtype=np.uint64) << np.uint64(shift)
     buckets = np.append(np.searchsorted(keys, edges), len(keys)).astype(np.int64)
@@ -203,7 +203,7 @@ def _sift(hashes: np.ndarray, bounds: np.ndarray, bitmap: np.ndarray, out: np.nd
             bit = key >> np.uint64(1) & mask
             out[put] = key
             # Without a branch, so that many places of the bitmap are fetched at once: three times as fast.
-            put += np.int64(bitmap[bit >> np.uint64(6)] >> (bit & np.uint64(63)) & np.uint64(1))
+            put += int(bitmap[bit >> np.uint64(6)] >> (bit & np.uint64(63)) & np.uint64(1))
         ends[row + 1] = put
     return put
 

@@ -9,11 +9,12 @@ punctuation hide nothing.
 * Does it hold an item? Of every item some 13-unit n-grams are listed: of its question, its options and its answer the SAMPLE with the
   lowest hashes each, which is a fair sample. An n-gram weighs the less the more items have it, one that more than STOCK items have weighs
   nothing and convicts nobody, and one of an answer weighs ANSWER times as much. A row leaks when the weight that it holds of the
-  question alone, or of the whole item, reaches the limit. Options are apart from the question: they are often left out or put in another order.
+  question alone, or of the whole item, reaches the limit. Options are apart from the question: they are often left out, or stand in
+  another order.
 
-Single words are no evidence. A question of fewer than 13 units has n-grams of SHORT units, and a row must hold all of them; other short parts
-are one n-gram, which only a text that says nothing else can hold. Below SHORT units a part has none, and only an equal prompt is a leak. What
-convicts must be GRAMS n-grams, or all of a part that has fewer.
+Single words are no evidence. A question of fewer than 13 units has n-grams of SHORT units, and a row must hold all of them; other
+short parts are one n-gram, which only a text that says nothing else can hold. Below SHORT units a part has none, and only an equal or
+near prompt is a leak. What convicts must be GRAMS n-grams, or all of a part that has fewer.
 """
 
 from __future__ import annotations
@@ -393,9 +394,9 @@ def _near(
                     while j < end and hashes[j] < value:
                         j += 1
                     same = j < end and hashes[j] == value
-                    common += np.int64(same)
-                    of_template += np.int64(same and bit == np.uint64(1))
-                    rare += np.int64(bit == np.uint64(0))
+                    common += int(same)
+                    of_template += int(same and bit == np.uint64(1))
+                    rare += int(bit == np.uint64(0))
                     k += 1
                 found = common / (size + stop - start - common)
                 if found < limit or (near[row] >= 0 and (found < jaccard[row] or (found == jaccard[row] and other > near[row]))):
@@ -404,7 +405,7 @@ def _near(
                     own = size
                     for x in range(begin, end):
                         y = np.searchsorted(template, hashes[x])
-                        own -= np.int64(y < len(template) and template[y] == hashes[x])
+                        own -= int(y < len(template) and template[y] == hashes[x])
                 both = common - of_template
                 if own + rare > both and both < limit * (own + rare - both):
                     continue  # only the template is the same

@@ -1,7 +1,8 @@
 """Where in a text the n-grams of another stand.
 
-The search for leaks works on hashes and says which row holds which item. For these pairs alone the texts are looked at once more, unit by
-unit and as they are, so that the place is exact. This mirrors the kernel in :mod:`corpus.dedup.shingles`; a test holds both against each other.
+The search for leaks works on hashes and says which row holds which item. For these pairs alone the texts are looked at once more, unit
+by unit and as they are, so that the place is exact. This mirrors the kernel in :mod:`corpus.dedup.shingles`; a test holds both against
+each other.
 """
 
 from __future__ import annotations

@@ -43,7 +43,10 @@ def plan(context: Context, cleaned: list[Partition], ledgers: list[Partition]) -
             ),
             run=run,
             inputs=tuple(inputs),
-            spec={"recipe": recipe, "sources": tuple(sorted(context.sources)), "folder": context.folder, "protect": sorted(context.protected)},
+            spec={
+                "recipe": recipe, "sources": tuple(sorted(context.sources)), "folder": context.folder,
+                "protect": sorted(context.protected),
+            },
             size=sum(f.bytes for p in cleaned for f in p.of("clean")),
         )
     ]  # fmt: skip

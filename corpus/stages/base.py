@@ -34,8 +34,8 @@ class UpstreamFile:
 @dataclass(frozen=True, slots=True)
 class Context:
     """What stages plan from. `priority` and `sources` cover exactly the sources of the recipe that have files;
-    `own` declares those that are a user's own (see `corpus.sources.resolve`); `traits` is what is known of their texts; `protected` are those
-    whose rows are all evaluation rows."""
+    `own` declares those that are a user's own (see `corpus.sources.resolve`); `traits` is what is known of their texts;
+    `protected` are those whose rows are all evaluation rows."""
 
     recipe: Recipe
     sources: Mapping[str, Source]

@@ -21,7 +21,9 @@ NAME = "decontaminate"
 VERSION = 3
 _NOTHING = blake2b(digest_size=16).digest()
 """prompt_key of rows that ask nothing, such as rankings of texts."""
-_NONE_FOUND = "(SELECT NULL::VARCHAR AS row_id, NULL AS detail, NULL AS rule, NULL AS value, NULL AS evaluation_id, NULL AS jaccard WHERE false)"
+_NONE_FOUND = (
+    "(SELECT NULL::VARCHAR AS row_id, NULL AS detail, NULL AS rule, NULL AS value, NULL AS evaluation_id, NULL AS jaccard WHERE false)"
+)
 
 
 def plan(context: Context, cleaned: list[Partition], ledgers: list[Partition], found: list[Partition]) -> list[Task]:

@@ -81,7 +81,8 @@ def run(task: Task, root: Path, report: Report) -> Partition:
         )  # fmt: skip
         pairs = save(
             db,
-            "SELECT row_id, keeper AS other_id, 1.0::DOUBLE AS jaccard, NULL::DOUBLE AS learned, true AS accepted FROM equal WHERE NOT kept ORDER BY row_id",
+            "SELECT row_id, keeper AS other_id, 1.0::DOUBLE AS jaccard, NULL::DOUBLE AS learned, true AS accepted "
+            "FROM equal WHERE NOT kept ORDER BY row_id",
             root, f"dedup/{folder}/pairs.{task.fingerprint[:8]}.parquet", PAIRS, "pairs",
         )  # fmt: skip
     return task.done([dropped, clusters, pairs])

@@ -109,7 +109,9 @@ def _parts(rows: pa.Table) -> Iterator[leaks.Items]:
         columns = {name: batch.column(name) for name in EVALUATION_PARTS}
         prompts = [
             [] if document else [*q[:-1], q[-1] + (o or "")] if q else []
-            for q, o, document in zip(columns["question"].to_pylist(), columns["options"].to_pylist(), batch["document"].to_pylist(), strict=True)
+            for q, o, document in zip(
+                columns["question"].to_pylist(), columns["options"].to_pylist(), batch["document"].to_pylist(), strict=True
+            )
         ]
         options = pa.array([[o] if o else [] for o in columns["options"].to_pylist()], columns["question"].type)
         yield leaks.Items(
