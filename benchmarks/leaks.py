@@ -12,7 +12,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,8 @@ def gather(data: Path, root: Path) -> tuple[list[Partition], Partition]:
         tasks = line.send(done)
 
 
-def edited(text: str, share: float, r: random.Random) -> str:
-    """The text with this share of its characters left out, doubled or replaced by others of it."""
+def edited(text: Sequence[str], share: float, r: random.Random) -> list[str]:
+    """The text with this share of its characters (or words) left out, replaced by others of it, or followed by one."""
     out = []
     for char in text:
         what = r.random()
@@ -90,8 +90,8 @@ def edited(text: str, share: float, r: random.Random) -> str:
         elif what < share / 3:
             out.append(r.choice(text))
         elif what < 2 * share / 3:
-            out.append(char + r.choice(text))
-    return "".join(out)
+            out += [char, r.choice(text)]
+    return out
 
 
 def _shuffled(options: str, r: random.Random) -> str:
@@ -111,6 +111,21 @@ def _middle(outer: str, inner: str) -> str:
 _NO_SIGNS = str.maketrans(dict.fromkeys('，。！？；：、“”《》（）,.!?;:"()', " "))
 
 Plant = Callable[[Item, Row, random.Random], Row | None]
+
+
+def _characters(share: float) -> Plant:
+    return lambda item, row, r: Row("".join(edited(item.prompt, share, r)), "".join(edited(item.answer, share, r)))
+
+
+def _words(share: float) -> Plant:
+    def plant(item: Item, row: Row, r: random.Random) -> Row | None:
+        if item.prompt.count(" ") < len(item.prompt) / 10:
+            return None
+        return Row(*(" ".join(edited(text.split(" "), share, r)) for text in (item.prompt, item.answer)))
+
+    return plant
+
+
 _S2T = opencc.OpenCC("s2t")
 
 
@@ -123,10 +138,11 @@ PLANTS: dict[str, Plant] = {
     "verbatim": lambda item, row, r: Row(item.prompt, item.answer),
     "prompt only, another answer": lambda item, row, r: Row(item.prompt, row.answer),
     "capitals, no punctuation": lambda item, row, r: Row(item.prompt.upper().translate(_NO_SIGNS), row.answer),
-    "1 % of characters changed": lambda item, row, r: Row(edited(item.prompt, 0.01, r), edited(item.answer, 0.01, r)),
-    "2 % of characters changed": lambda item, row, r: Row(edited(item.prompt, 0.02, r), edited(item.answer, 0.02, r)),
-    "4 % of characters changed": lambda item, row, r: Row(edited(item.prompt, 0.04, r), edited(item.answer, 0.04, r)),
-    "8 % of characters changed": lambda item, row, r: Row(edited(item.prompt, 0.08, r), edited(item.answer, 0.08, r)),
+    "1 % of characters changed": _characters(0.01),
+    "2 % of characters changed": _characters(0.02),
+    "4 % of characters changed": _characters(0.04),
+    "8 % of characters changed": _characters(0.08),
+    **{f"{share} % of words changed": _words(share / 100) for share in (1, 2, 4, 8)},
     "prompt in a longer prompt": lambda item, row, r: Row(_middle(row.prompt, item.prompt), row.answer),
     "whole in a longer text": lambda item, row, r: Row(text=_middle(row.prompt + row.answer, f"{item.prompt}\n{item.answer}")),
     "other script": lambda item, row, r: Row(other, row.answer) if (other := _traditional(item)) else None,
@@ -195,19 +211,26 @@ def carriers(root: Path, cleaned: list[Partition], held: EvaluationItems, count:
 
 
 def recall(items: list[Item], rows: list[Row], scanner: leaks.Scanner) -> str:
-    """The table of what is found of what is planted, at all limits, of prompts of 13 units or more and of shorter ones."""
+    """The table of what is found of what is planted, at all limits: of prompts of 13 units or more by language, and of shorter ones."""
     r = random.Random(3)
-    long = [len(placed(item.prompt)) >= leaks.GRAM for item in items]
+    groups = [_group(item) for item in items]
     out = []
-    for size in (True, False):
+    for group in ("zh", "en", "short"):
         for name, plant in PLANTS.items():
-            planted = [p for item, row, is_long in zip(items, rows, long, strict=True) if is_long == size and (p := plant(item, row, r))]
+            planted = [p for item, row, mine in zip(items, rows, groups, strict=True) if mine == group and (p := plant(item, row, r))]
             if not planted:
                 continue
             near, share = scanned(as_rows(planted), scanner)
             found = [f"{np.mean((near >= a - 1e-9) | (share >= b - 1e-9)):.3f}" for a, b in _LIMITS]
-            out.append((f"{name}{'' if size else ' (short prompt)'}", len(planted), *found))
-    return table(("planted", "rows", *(f"near {a}, containment {b}" for a, b in _LIMITS)), out)
+            out.append((name, group, len(planted), *found))
+    return table(("planted", "prompt", "rows", *(f"near {a}, containment {b}" for a, b in _LIMITS)), out)
+
+
+def _group(item: Item) -> str:
+    """The language of a prompt of 13 units or more; short for others."""
+    if len(placed(item.prompt)) < leaks.GRAM:
+        return "short"
+    return "zh" if sum("\u4e00" <= char <= "\u9fff" for char in item.prompt) > len(item.prompt) / 4 else "en"
 
 
 def control(root: Path, cleaned: list[Partition], held: EvaluationItems, show: bool) -> Iterator[str]:

@@ -185,6 +185,21 @@ def _distinct(hashes: np.ndarray, bounds: np.ndarray, ends: np.ndarray) -> int:
     return put
 
 
+def occurrences(found: Grams, by: Listed) -> np.ndarray:
+    """How many rows (of sets) each listed n-gram is in (int64[keys])."""
+    counts = np.zeros(len(by.keys), dtype=np.int64)
+    _occurrences(sifted(found, by).hashes, by.keys, np.uint64(by.shift), by.buckets, counts)
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _occurrences(hashes: np.ndarray, keys: np.ndarray, shift: np.uint64, buckets: np.ndarray, counts: np.ndarray) -> None:
+    for key in hashes:
+        at = place(key, keys, shift, buckets)
+        if at >= 0:
+            counts[at] += 1
+
+
 @njit(cache=True, nogil=True)
 def _mark(keys: np.ndarray, bitmap: np.ndarray) -> None:
     mask = np.uint64(len(bitmap) * 64 - 1)

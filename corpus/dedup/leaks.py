@@ -26,7 +26,7 @@ from hashlib import blake2b
 import numpy as np
 from numba import njit
 
-from corpus.dedup.grams import Grams, Listed, distinct, grams, joined, listed, place, sifted
+from corpus.dedup.grams import Grams, Listed, distinct, grams, joined, listed, occurrences, place, sifted
 from corpus.dedup.shingles import N
 from corpus.dedup.texts import Texts
 
@@ -159,9 +159,11 @@ def index(read: Callable[[], Iterable[Items]], near: float, containment: float) 
         count += len(sets)
     hashes, items, parts, scales = (np.concatenate(x) for x in (listing.hashes, listing.items, listing.parts, listing.scales))
     keys, which = np.unique(hashes, return_inverse=True)
+    nothing = np.zeros(len(keys))
+    every = listed(keys, nothing.astype(np.int32), nothing, nothing > 0)
     counts = np.zeros(len(keys), dtype=np.int64)
     for batch, mine in zip(read(), fresh, strict=True):
-        _count(keys, _fresh([_all(texts) for texts in batch.parts], mine), counts)
+        counts += occurrences(_fresh([_all(texts) for texts in batch.parts], mine), every)
     shared = counts[which]
     weights = scales / np.maximum(shared, 1) * np.where(parts == _ANSWERS, ANSWER, 1.0)
     good = shared <= STOCK
@@ -212,13 +214,6 @@ def _fresh(found: list[Grams], fresh: np.ndarray) -> Grams:
     pieces = [each.of(row) for row in rows for each in found]
     bounds[1:] = np.cumsum([sum(len(each.of(row)) for each in found) for row in rows])
     return distinct(Grams(np.concatenate([*pieces, np.zeros(0, np.uint64)]), bounds))
-
-
-def _count(keys: np.ndarray, found: Grams, counts: np.ndarray) -> None:
-    """Counts in how many rows each key is."""
-    at = np.searchsorted(keys, found.hashes)
-    hit = keys[np.minimum(at, len(keys) - 1)] == found.hashes if len(keys) else np.zeros(len(at), dtype=bool)
-    np.add.at(counts, at[hit], 1)
 
 
 def _prefixes(sets: Grams, near: float) -> tuple[Listed, np.ndarray]:
