@@ -119,7 +119,7 @@ def _characters(share: float) -> Plant:
 
 def _words(share: float) -> Plant:
     def plant(item: Item, row: Row, r: random.Random) -> Row | None:
-        if item.prompt.count(" ") < len(item.prompt) / 10:
+        if _group(item) == "zh" or item.prompt.count(" ") < len(item.prompt) / 10:
             return None
         return Row(*(" ".join(edited(text.split(" "), share, r)) for text in (item.prompt, item.answer)))
 

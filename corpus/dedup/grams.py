@@ -88,8 +88,10 @@ class Listed:
 
 def listed(hashes: np.ndarray, items: np.ndarray, weights: np.ndarray, asked: np.ndarray) -> Listed:
     """Lists one entry for each of m n-grams."""
-    order = np.lexsort((items, hashes))
-    keys, starts = np.unique(hashes[order], return_index=True)
+    order = np.argsort(hashes, kind="stable")
+    hashes = hashes[order]
+    starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)])
+    keys = hashes[starts]
     bits = max(8, len(keys).bit_length())
     shift = 64 - bits
     edges = np.arange(1 << bits, dtype=np.uint64) << np.uint64(shift)

@@ -221,7 +221,7 @@ def _prefixes(sets: Grams, near: float) -> tuple[Listed, np.ndarray]:
     keys, which, shared = np.unique(sets.hashes, return_inverse=True, return_counts=True)
     frequency = shared[which]
     owner = np.repeat(np.arange(len(sets), dtype=np.int32), np.diff(sets.bounds))
-    order = np.lexsort((sets.hashes, frequency, owner))  # of each prompt the rarest first
+    order = np.lexsort((frequency, owner))  # of each prompt the rarest first
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order)) - sets.bounds[:-1][owner]
     sizes = np.diff(sets.bounds)[owner]
