@@ -34,6 +34,9 @@ GRAM = 13
 """Units of an n-gram."""
 SAMPLE = 64
 """n-grams of each part of an item that are listed, at most."""
+_MOST_LISTED = 4_000_000
+_FEWEST = 24
+"""See `sample_of`: 62,500 items have the whole sample; a quarter of a million, which pCLUE alone holds out, 24 each."""
 STOCK = 8
 """What more distinct items than this share convicts nobody, and is a template's."""
 SHORT = 8
@@ -43,6 +46,7 @@ GRAMS = 3
 ANSWER = 2.0
 """What an n-gram of an answer weighs, where one of a question weighs 1."""
 _ROUNDING = 1e-9
+_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +127,28 @@ class _Listing:
     parts: list[np.ndarray]
     scales: list[np.ndarray]
 
-    def add(self, found: Grams, part: int, fresh: np.ndarray, first: int) -> None:
+    def add(self, found: Grams, part: int, fresh: np.ndarray, first: int, sample: int) -> None:
         """Lists the part of those items that are `fresh`; `first` is the number of the first of all."""
-        picked, counts = _lowest(found.hashes, found.bounds, fresh, SAMPLE)
+        picked, counts = _lowest(found.hashes, found.bounds, fresh, sample)
         self.hashes.append(picked)
         self.items.append(np.repeat(np.arange(first, first + len(found), dtype=np.int32), counts))
         self.parts.append(np.full(len(picked), part, dtype=np.int8))
         self.scales.append(np.repeat(np.diff(found.bounds) / np.maximum(counts, 1), counts))
 
 
-def index(read: Callable[[], Iterable[Items]], near: float, containment: float) -> Index:
+def sample_of(items: int) -> int:
+    """n-grams of each part that are listed for so many items: fewer of very many, so that the index stays below some 800 MB."""
+    return max(_FEWEST, min(SAMPLE, _MOST_LISTED // max(1, items)))
+
+
+def index(read: Callable[[], Iterable[Items]], near: float, containment: float, sample: int = SAMPLE) -> Index:
     """Makes the index.
 
     Args:
         read: gives the items in batches, the same each time: they are read twice, so that n-grams are counted without being kept.
         near: Jaccard similarity from which prompts are near.
         containment: share of an item, by weight, that is a leak.
+        sample: n-grams of each part of an item that are listed, at most.
     """
     listing = _Listing([np.zeros(0, np.uint64)], [np.zeros(0, np.int32)], [np.zeros(0, np.int8)], [np.zeros(0)])
     prompts, owners, sizes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -150,10 +160,11 @@ def index(read: Callable[[], Iterable[Items]], near: float, containment: float) 
         found = _parts(batch)
         fresh.append(_unseen(found, known))
         for part, each in enumerate(found):
-            listing.add(each, part, fresh[-1], count)
+            listing.add(each, part, fresh[-1], count, sample)
         sets = distinct(grams(batch.prompts, N, 1))
         new = np.flatnonzero(_unseen([sets], asked))
-        prompts += [sets.of(row) for row in new.tolist()]
+        # Copied together: a view would keep all of the batch.
+        prompts.append(np.concatenate([np.zeros(0, np.uint64), *(sets.of(row) for row in new.tolist())]))
         owners.append(new + count)
         sizes.append(np.diff(sets.bounds)[new])
         count += len(sets)
@@ -218,18 +229,31 @@ def _fresh(found: list[Grams], fresh: np.ndarray) -> Grams:
 
 def _prefixes(sets: Grams, near: float) -> tuple[Listed, np.ndarray]:
     """The list by which near prompts are found, and the shingles of templates, which are marked in `sets`."""
-    keys, which, shared = np.unique(sets.hashes, return_inverse=True, return_counts=True)
-    frequency = shared[which]
-    owner = np.repeat(np.arange(len(sets), dtype=np.int32), np.diff(sets.bounds))
-    order = np.lexsort((frequency, owner))  # of each prompt the rarest first
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order)) - sets.bounds[:-1][owner]
-    sizes = np.diff(sets.bounds)[owner]
-    # Two sets as similar as `near` share that part of either at least; without all of these shingles they cannot.
-    chosen = rank < sizes - np.ceil(near * sizes - _ROUNDING) + 1
-    found = listed(sets.hashes[chosen], owner[chosen], np.ones(int(chosen.sum())), np.zeros(int(chosen.sum()), dtype=np.bool_))
+    keys, shared = np.unique(sets.hashes, return_counts=True)
+    shared = shared.astype(np.int32)
+    frequency = np.empty(len(sets.hashes), dtype=np.int32)
+    for start in range(0, len(frequency), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        frequency[part] = shared[np.searchsorted(keys, sets.hashes[part])]
+    chosen = _rarest(sets.bounds, frequency, near)
+    owner = np.repeat(np.arange(len(sets), dtype=np.int32), np.diff(sets.bounds))[chosen]
+    found = listed(sets.hashes[chosen], owner, np.ones(len(owner)), np.zeros(len(owner), dtype=np.bool_))
     np.bitwise_or(sets.hashes, (frequency > STOCK).astype(np.uint64), out=sets.hashes)
     return found, keys[shared > STOCK]
+
+
+@njit(cache=True, nogil=True)
+def _rarest(bounds: np.ndarray, frequency: np.ndarray, near: float) -> np.ndarray:
+    """Which shingles of each set are listed (bool): the rarest, as many as no near set can be without."""
+    chosen = np.zeros(len(frequency), dtype=np.bool_)
+    for row in range(len(bounds) - 1):
+        start, size = bounds[row], bounds[row + 1] - bounds[row]
+        # Two sets as similar as `near` share that part of either at least; without all of these shingles they cannot.
+        wanted = size - np.int64(np.ceil(near * size - _ROUNDING)) + 1
+        order = np.argsort(frequency[start : start + size], kind="mergesort")
+        for i in range(min(wanted, size)):
+            chosen[start + order[i]] = True
+    return chosen
 
 
 class Scanner:

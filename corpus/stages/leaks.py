@@ -90,7 +90,7 @@ class EvaluationItems:
     @classmethod
     def of(cls, rows: pa.Table, near: float, containment: float) -> EvaluationItems:
         """Of rows of schema EVALUATION."""
-        return cls(rows, leaks.index(lambda: _parts(rows), near, containment))
+        return cls(rows, leaks.index(lambda: _parts(rows), near, containment, leaks.sample_of(rows.num_rows)))
 
     def texts(self, item: int) -> list[str]:
         """All texts of one of them."""
@@ -127,7 +127,7 @@ def _texts(lists: pa.ListArray) -> Texts:
     flat = lists.flatten()
     offsets, data = buffers(flat)
     bounds = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy())]).astype(np.int64)
-    return Texts(offsets, data, bounds, np.zeros(len(flat), dtype=np.bool_), np.zeros(len(lists), dtype=np.uint8))
+    return Texts(offsets, data, bounds, np.zeros(len(flat), dtype=np.uint8), np.zeros(len(lists), dtype=np.uint8))
 
 
 def search(table: pa.Table, scanner: leaks.Scanner, items: EvaluationItems) -> pa.Table:
