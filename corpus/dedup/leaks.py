@@ -169,13 +169,15 @@ def index(read: Callable[[], Iterable[Items]], near: float, containment: float, 
         sizes.append(np.diff(sets.bounds)[new])
         count += len(sets)
     hashes, items, parts, scales = (np.concatenate(x) for x in (listing.hashes, listing.items, listing.parts, listing.scales))
+    del listing  # what is in it was copied
     keys, which = np.unique(hashes, return_inverse=True)
     nothing = np.zeros(len(keys))
     every = listed(keys, nothing.astype(np.int32), nothing, nothing > 0)
     counts = np.zeros(len(keys), dtype=np.int64)
     for batch, mine in zip(read(), fresh, strict=True):
         counts += occurrences(_fresh([_all(texts) for texts in batch.parts], mine), every)
-    shared = counts[which]
+    shared = counts[which].astype(np.int32)
+    del every, counts, which, keys
     weights = scales / np.maximum(shared, 1) * np.where(parts == _ANSWERS, ANSWER, 1.0)
     good = shared <= STOCK
     hashes, items, weights, asks = hashes[good], items[good], weights[good], (parts != _ANSWERS)[good] & (parts != _OPTIONS)[good]
@@ -185,6 +187,7 @@ def index(read: Callable[[], Iterable[Items]], near: float, containment: float, 
     least = np.where(numbers == short[:, None], numbers, np.minimum(numbers, GRAMS)).astype(np.int32)
     bounds = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
     sets = Grams(np.concatenate(prompts), bounds)
+    del prompts
     prefixes, template = _prefixes(sets, near)
     return Index(
         near, containment, bool(short.any()), listed(hashes, items, weights, asks), totals, least,
