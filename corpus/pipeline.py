@@ -239,10 +239,12 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
             done = {}
             for task in tasks:
                 known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
+                source = task.key.partition("/")[0]
                 waits = {
-                    clean.NAME: task.key.partition("/")[0] in renumbered,
+                    clean.NAME: source in renumbered,
                     filter.NAME: task.key in uncertain,
-                    sketch.NAME: task.key.partition("/")[0] in unstocked,
+                    stock.NAME: any(key.partition("/")[0] == source for key in uncertain),
+                    sketch.NAME: task.key in uncertain or source in unstocked,
                     render.NAME: reassigned,
                 }
                 unsure = waits.get(task.stage, False) and not (task.stage == clean.NAME and _parsed_anew(task, before))
@@ -251,16 +253,17 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                 if known is not None and not unsure:
                     result.unchanged[task.stage] += 1
                 else:
-                    why = _why(task, before, warehouse) if known is None else "identities of its source are numbered anew"
+                    awaited = "what its source repeats is counted" if task.stage == sketch.NAME else "identities of its source are numbered"
+                    why = _why(task, before, warehouse) if known is None else f"{awaited} anew"
                     result.changes.append(Change(task.stage, task.key, why, certain=not unsure))
                 # A file that was damaged is made again with the same bytes, so what comes after can be told from the manifest.
                 known = known or warehouse.manifests.get(task.stage, task.key, task.fingerprint)
+                if task.stage == stock.NAME and (known is None or unsure):
+                    unstocked.add(source)
                 if known is None:
                     # What these write decides which partitions the next stage can keep.
                     if task.stage == identify.NAME:
                         renumbered.add(task.key)
-                    if task.stage == stock.NAME:
-                        unstocked.add(task.key)
                     reassigned |= task.stage == allocate.NAME
                     known = Partition(task.stage, task.key, task.fingerprint, task.parts)
                 done[task.key] = known

@@ -435,7 +435,10 @@ def test_dedup_as_json_and_without_ids(run: Any, rows: Path, tmp_path: Path) -> 
         (["nulls.parquet", "--out", "out", "--id", "id"], "corpus: column 'id': row 1 has no id"),
         (["rows.parquet", "--out", "text.txt"], "corpus: text.txt: File exists"),
         (["rows.parquet", "--out", "text.txt/in"], "corpus: text.txt/in: Not a directory"),
-        (["rows.parquet", "--out", "out", "--threshold", "0.4"], "Error: Invalid value for '--threshold': 0.4 is not in the range 0.5<=x<=1."),
+        (
+            ["rows.parquet", "--out", "out", "--threshold", "0.4"],
+            "Error: Invalid value for '--threshold': 0.4 is not in the range 0.5<=x<=1.",
+        ),
         (["rows.parquet", "--out", "out", "--threshold", "nan"], "corpus: threshold nan is not between 0.5 and 1"),
         (["rows.parquet", "--out", "out", "--threshold", "much"], "Error: Invalid value for '--threshold': 'much' is not a valid float"),
         (["rows.parquet", "--out", "out", "--unit", "word"], "Error: Invalid value for '--unit': 'word' is not one of 'mixed', 'char'."),

@@ -29,7 +29,11 @@ def make_texts(seed: int, count: int) -> list[str | None]:
             text = rng.choice(out)
             out.append(text if text is None or rng.random() < 0.2 else edited(rng, text))
         else:
-            out.append(rng.choice(["", None, "好的", "OK", "。。", "?", "  "]) if rng.random() < 0.15 else "".join(rng.choices(pool, k=rng.randint(1, 7))))
+            out.append(
+                rng.choice(["", None, "好的", "OK", "。。", "?", "  "])
+                if rng.random() < 0.15
+                else "".join(rng.choices(pool, k=rng.randint(1, 7)))
+            )
     return out
 
 
@@ -148,7 +152,9 @@ def test_slices_and_chunks() -> None:
     parts = [whole.slice(1 + a, b - a) for a, b in ((0, 1), (1, 1), (1, 50), (50, 120))]
     assert told(deduplicate(pa.concat_tables(parts))) == expected
     # A null may have bytes below it.
-    hidden = pa.StringArray.from_buffers(3, pa.py_buffer(b"\0\0\0\0\6\0\0\0\14\0\0\0\22\0\0\0"), pa.py_buffer("一二三四五六".encode()), pa.py_buffer(b"\5"))
+    hidden = pa.StringArray.from_buffers(
+        3, pa.py_buffer(b"\0\0\0\0\6\0\0\0\14\0\0\0\22\0\0\0"), pa.py_buffer("一二三四五六".encode()), pa.py_buffer(b"\5")
+    )
     assert hidden.to_pylist() == ["一二", None, "五六"]
     assert told(deduplicate(pa.table({"text": hidden}))) == told(deduplicate(table(["一二", None, "五六"])))
 

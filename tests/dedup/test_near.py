@@ -57,7 +57,9 @@ def verdicts_of(rows: Memory, folder: Path, *, budget: int = near.GROUP_BYTES, a
     found = sketch(rows, MEASURE, folder)
     total = len(rows.texts)
     met, labels = meet(found.segments, np.ones(total, dtype=np.bool_) if alive is None else alive)
-    return list(judged(rows, MEASURE, met, labels, met, np.zeros(len(met), dtype=np.bool_), found.counts[met], folder, total, budget=budget))
+    return list(
+        judged(rows, MEASURE, met, labels, met, np.zeros(len(met), dtype=np.bool_), found.counts[met], folder, total, budget=budget)
+    )
 
 
 def whole(verdicts: list[Verdicts], total: int) -> tuple[list[int], list[Any], list[tuple[Any, ...]]]:
@@ -65,7 +67,9 @@ def whole(verdicts: list[Verdicts], total: int) -> tuple[list[int], list[Any], l
     keepers, similarity = np.full(total, -1), np.full(total, np.nan)
     for v in verdicts:
         keepers[v.rows], similarity[v.rows] = v.keepers, v.jaccard
-    pairs = sorted((*p, *s[:1], a) for v in verdicts for p, s, a in zip(v.pairs.tolist(), v.similarity.tolist(), v.accepted.tolist(), strict=True))
+    pairs = sorted(
+        (*p, *s[:1], a) for v in verdicts for p, s, a in zip(v.pairs.tolist(), v.similarity.tolist(), v.accepted.tolist(), strict=True)
+    )
     return keepers.tolist(), np.nan_to_num(similarity, nan=-1).tolist(), pairs
 
 

@@ -186,4 +186,6 @@ def test_nothing_to_remember(tmp_path: Path) -> None:
     assert found.done.one("judged").rows == 0
     assert same(run(tmp_path, rows, judged=memory(found)), found)
     assert same(run(tmp_path, ROWS, judged=memory(found)), run(tmp_path, ROWS))
-    assert remembered.table(remembered.Components([], np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64)), []).num_rows == 0
+    assert (
+        remembered.table(remembered.Components([], np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64)), []).num_rows == 0
+    )
