@@ -271,3 +271,9 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(data[:40] + bytes(200) + data[240:])
     with pytest.raises(DataError, match=r"rows\.parquet"):
         deduplicate(tmp_path / "rows.parquet")
+
+
+def test_both_scripts_of_chinese_are_one() -> None:
+    # 麼 is 么 in simplified script, and what is simplified already stays what it is.
+    texts: list[str | None] = ["这是什么？为什么说它重要？", "這是什麼？為什麼說它重要？"]
+    assert deduplicate(table(texts)).dropped["jaccard"].to_pylist() == [1]
