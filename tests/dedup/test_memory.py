@@ -22,7 +22,7 @@ from benchmarks.dedup import synth
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 1_500_000_000
-ONE = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")}
+ONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
 
 
 def make_rows(folder: Path, count: int) -> Path:
