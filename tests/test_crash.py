@@ -83,7 +83,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     folder = tmp_path_factory.mktemp("crash")
     first, second = _data(folder / "data"), _data(folder / "data2")
     json_lines(second / "c4/en/part.jsonl", [{"text": "Another page."}])
-    json_lines(second / "belle/train_0.5M_CN/Belle_open_source_0.5M.json", [instruction("你好", "你好!" * 20)] * 2)
+    json_lines(second / "belle/train_0.5M_CN/Belle_open_source_0.5M.json", [instruction("请把下面的数字写成中文，只写中文，不要写别的：1", "数字1")] * 2)
     shutil.rmtree(second / "hh_rlhf")
     with Harness() as harness:
         scenarios = {}
