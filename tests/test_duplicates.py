@@ -131,9 +131,9 @@ def test_settings_redo_what_they_must(data: Path, root: Path) -> None:
         ({"answers": 0.9, "threshold": 0.7}, {"stock": (0, 3), "sketch": (3, 0), "dedup": (1, 0)}),
         # With another share all sources are counted again; only where something else is stock then is there another sketch.
         ({"answers": 0.9, "threshold": 0.7, "template_share": 0.3}, {"stock": (3, 0), "sketch": (0, 3), "dedup": (0, 1)}),
-        ({"answers": 0.9, "threshold": 0.7, "template_share": 1}, {"stock": (0, 0), "sketch": (3, 0), "dedup": (1, 0)}),
         ({"answers": 0.9, "threshold": 0.7, "template_share": 0.3, "limits": {"component": 9999}},
          {"stock": (0, 3), "sketch": (0, 3), "dedup": (0, 1), "allocate": (0, 1)}),
+        ({"answers": 0.9, "threshold": 0.7, "template_share": 1}, {"stock": (0, 0), "sketch": (3, 0), "dedup": (1, 0)}),
     ):  # fmt: skip
         found = figures(make_build(data, root, recipe(dedup=settings)))
         assert found.items() >= expected.items(), settings
