@@ -247,10 +247,12 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
             done = {}
             for task in tasks:
                 known = warehouse.reusable(task.stage, task.key, task.fingerprint, verify=verify)
+                source = task.key.partition("/")[0]
                 waits = {
-                    clean.NAME: task.key.partition("/")[0] in renumbered,
+                    clean.NAME: source in renumbered,
                     filter.NAME: task.key in uncertain,
-                    sketch.NAME: task.key.partition("/")[0] in unstocked,
+                    stock.NAME: any(key.partition("/")[0] == source for key in uncertain),
+                    sketch.NAME: task.key in uncertain or source in unstocked,
                     leaks.NAME: regathered and (known is not None or not some),
                     render.NAME: reassigned,
                 }
@@ -264,12 +266,12 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                     result.changes.append(Change(task.stage, task.key, why, certain=not unsure))
                 # A file that was damaged is made again with the same bytes, so what comes after can be told from the manifest.
                 known = known or warehouse.manifests.get(task.stage, task.key, task.fingerprint)
+                if task.stage == stock.NAME and (known is None or unsure):
+                    unstocked.add(source)
                 if known is None:
                     # What these write decides which partitions the next stage can keep.
                     if task.stage == identify.NAME:
                         renumbered.add(task.key)
-                    if task.stage == stock.NAME:
-                        unstocked.add(task.key)
                     reassigned |= task.stage == allocate.NAME
                     known = Partition(task.stage, task.key, task.fingerprint, task.parts)
                     if task.stage == evaluation.NAME:
@@ -285,7 +287,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
 
 
 _RENUMBERED = "identities of its source are numbered anew"
-_WAITING = {leaks.NAME: "evaluation rows are gathered anew"}
+_WAITING = {leaks.NAME: "evaluation rows are gathered anew", sketch.NAME: "what its source repeats is counted anew"}
 
 
 def _parsed_anew(task: Task, before: Mapping[tuple[str, str], Partition]) -> bool:

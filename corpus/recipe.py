@@ -320,7 +320,8 @@ class Dedup(_Model):
         unit: what a shingle is made of five of: mixed (Han characters, words, numbers) or char.
         prompts: rows of conversations are near only when what is asked is as similar as this; 0 does without.
         answers: and when what is answered is as similar as this: the same question with another answer is no duplicate; 0 does without.
-        template_share: shingles that more than this share of a source's rows have are its template, and are not compared; 1 compares all.
+        template_share: shingles that more than this share of a source's rows have (and 20 rows at least) are its template, and are not
+            compared; 1 compares all.
         limits: guards.
     """
 

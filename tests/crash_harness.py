@@ -49,6 +49,8 @@ class Points:
         name = (parts[0] if parts else "root").partition(TMP_MARK)[0]
         kind = ".spill" if name.startswith(".spill") else name
         temporary = "temporary " if parts and TMP_MARK in parts[-1] else ""
+        if parts and parts[-1].partition(TMP_MARK)[0].endswith(".bands"):
+            kind += ".bands"  # the one file in its folder that is no parquet
         return f"{temporary}{'folder' if full.is_dir() else 'file'} of {kind}"
 
     def wrap(self) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from corpus import cli, console
@@ -378,3 +380,87 @@ def test_file_names_are_read_as_utf_8_or_not_at_all() -> None:
         pytest.skip("this system's file names are UTF-8 under any locale")
     assert (done.returncode, done.stdout) == (2, "")
     assert "PYTHONUTF8=1" in done.stderr
+
+
+# --- one file without a warehouse
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """A parquet file: of five rows one is equal to another, and one near a third."""
+    long = "春天的早上，门口的树下有三只鸟，它们在雨后的草里找吃的，听见脚步声就飞走了。" * 2
+    texts = ["同一句话", "另一句，和谁都不一样", "同一句话。", long, long + "再见"]
+    pq.write_table(pa.table({"id": ["a", "b", "c", "d", "e"], "text": texts, "n": [1, 1, 2, 3, 4]}), tmp_path / "rows.parquet")
+    return tmp_path / "rows.parquet"
+
+
+def test_dedup_writes_four_tables_and_says_what_it_found(run: Any, rows: Path, tmp_path: Path) -> None:
+    before = rows.read_bytes()
+    said = run("dedup", rows, "--id", "id", "--out", "made/it")
+    assert (said.status, said.err) == (0, "")
+    assert said.out == (
+        "5 rows: 3 kept, 1 dropped as equal and 1 as near, in 2 clusters; 1 pairs compared exactly.\n"
+        "Wrote kept, dropped, clusters, pairs.parquet to made/it\n"
+    )
+    out = {p.stem: pq.read_table(p).to_pylist() for p in (tmp_path / "made/it").iterdir()}
+    assert sorted(out) == ["clusters", "dropped", "kept", "pairs"], "nothing else is left"
+    assert [row["row_id"] for row in out["kept"]] == ["b", "c", "e"]
+    assert [(row["row_id"], row["kept_row_id"]) for row in out["dropped"]] == [("a", "c"), ("d", "e")]
+    assert out["dropped"][0]["jaccard"] == 1
+    assert rows.read_bytes() == before
+
+
+def test_dedup_as_json_and_without_ids(run: Any, rows: Path, tmp_path: Path) -> None:
+    said = run("dedup", rows, "--out", "out", "--json")
+    assert (said.status, said.err) == (0, "")
+    assert json.loads(said.out) == {
+        "rows": 5, "kept": 3, "dropped": 2, "exact": 1, "near": 1, "clusters": 2, "pairs": 1, "out": "out",
+    }  # fmt: skip
+    assert pq.read_table(tmp_path / "out/kept.parquet")["row_id"].to_pylist() == [1, 2, 4]
+    said = run("dedup", rows, "--out", "out", "--json", "--threshold", "1", "--unit", "char")
+    assert json.loads(said.out)["dropped"] == 0, "the full stop is a character, and the file is written anew"
+    assert pq.read_table(tmp_path / "out/kept.parquet").num_rows == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["none.parquet", "--out", "out"], "corpus: none.parquet: no such file; expected a parquet file"),
+        ([".", "--out", "out"], "corpus: .: no such file; expected a parquet file"),
+        (["text.txt", "--out", "out"], "corpus: text.txt: cannot be read as parquet: "),
+        (["rows.parquet", "--out", "out", "--text", "txt"], "corpus: rows.parquet: there is no column 'txt'; did you mean 'text'?"),
+        (["rows.parquet", "--out", "out", "--text", "n"], "corpus: rows.parquet: column 'n' is int64, expected text"),
+        (["rows.parquet", "--out", "out", "--id", "key"], "corpus: rows.parquet: there is no column 'key'"),
+        (["rows.parquet", "--out", "out", "--id", "n"], "corpus: column 'n': rows 0 and 1 have the same id 1; ids must be unique"),
+        (["nulls.parquet", "--out", "out", "--id", "id"], "corpus: column 'id': row 1 has no id"),
+        (["rows.parquet", "--out", "text.txt"], "corpus: text.txt: File exists"),
+        (["rows.parquet", "--out", "text.txt/in"], "corpus: text.txt/in: Not a directory"),
+        (
+            ["rows.parquet", "--out", "out", "--threshold", "0.4"],
+            "Error: Invalid value for '--threshold': 0.4 is not in the range 0.5<=x<=1.",
+        ),
+        (["rows.parquet", "--out", "out", "--threshold", "nan"], "corpus: threshold nan is not between 0.5 and 1"),
+        (["rows.parquet", "--out", "out", "--threshold", "much"], "Error: Invalid value for '--threshold': 'much' is not a valid float"),
+        (["rows.parquet", "--out", "out", "--unit", "word"], "Error: Invalid value for '--unit': 'word' is not one of 'mixed', 'char'."),
+        (["rows.parquet"], "Error: Missing option '--out'."),
+        ([], "Error: Missing argument 'FILE'."),
+    ],
+)
+def test_what_dedup_cannot_do_is_one_sentence(run: Any, rows: Path, tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    (tmp_path / "text.txt").write_text("no parquet")
+    pq.write_table(pa.table({"id": ["a", None], "text": ["x", "y"]}), tmp_path / "nulls.parquet")
+    said = run("dedup", *arguments)
+    assert said.status == 2
+    assert said.out == ""
+    last = said.err.strip().splitlines()[-1]
+    assert last.startswith(sentence), said.err
+    assert sentence.startswith("Error") or len(said.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_dedup_into_a_folder_that_may_not_be_written(run: Any, rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir(mode=0o500)
+    said = run("dedup", rows, "--out", "out")
+    assert said.status == 2
+    assert "Permission denied" in said.err

@@ -32,7 +32,12 @@ WHEN = (*STAGES, "the end")
 
 
 def _data(root: Path) -> Path:
-    numbers = [instruction(f"写出数字{i}的中文。", f"数字{i}") for i in range(6)]
+    # So many rows of one template that some of it is stock, and some rows that are near each other.
+    numbers = [instruction(f"请把下面的数字写成中文，只写中文，不要写别的：{i}", f"数字{i}") for i in range(110)]
+    numbers += [
+        instruction("写一句话，说说春天的早上。", "春天的早上有雨，雨停了有鸟叫，鸟叫完了有人出门去看花" + "。啊" * (i % 3))
+        for i in range(3)
+    ]
     json_lines(root / "belle/train_0.5M_CN.json", [*numbers, numbers[0], instruction("没有回答的问题", ""), {"neither": "nor"}])
     json_lines(root / "belle/train_0.5M_CN/Belle_open_source_0.5M.json", [numbers[2], instruction("你好", "你好!" * 30)])
     json_lines(root / "c4/en/part.jsonl", [{"text": f"Page {i}. Two 两行."} for i in range(3)])
@@ -78,7 +83,10 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     folder = tmp_path_factory.mktemp("crash")
     first, second = _data(folder / "data"), _data(folder / "data2")
     json_lines(second / "c4/en/part.jsonl", [{"text": "Another page."}])
-    json_lines(second / "belle/train_0.5M_CN/Belle_open_source_0.5M.json", [instruction("写出数字1的中文。", "数字1")] * 2)
+    json_lines(
+        second / "belle/train_0.5M_CN/Belle_open_source_0.5M.json",
+        [instruction("请把下面的数字写成中文，只写中文，不要写别的：1", "数字1")] * 2,
+    )
     shutil.rmtree(second / "hh_rlhf")
     with Harness() as harness:
         scenarios = {}
@@ -136,6 +144,11 @@ def test_points_cover_every_stage_and_the_end(matrix: Matrix) -> None:
             kinds = {scenario.labels[i].partition(": ")[2] for i in at_stage(scenario.labels, stage)}
             assert {"half-way write file of manifests", "before fsync file of manifests"} <= kinds, (name, stage)
             assert any("replace" in k for k in kinds), (name, stage)
+        sketched = {scenario.labels[i].partition(": ")[2] for i in at_stage(scenario.labels, "sketch")}
+        assert {"before fsync temporary file of sketches.bands", "after replace file of sketches.bands"} <= sketched
+        judged = [scenario.labels[i] for i in at_stage(scenario.labels, "dedup")]
+        assert sum("after replace" in label for label in judged) == 4, "the ledger, clusters, pairs, and what was judged"
+        assert any("unlink file of .spill" in label for label in judged), "sets of rows that met were written and judged"
     end = {label for label in matrix.scenarios["new"].labels if label.startswith("the end")}
     assert any("replace file of corpus.duckdb" in label for label in end)
     assert any("replace file of builds.jsonl" in label for label in end)

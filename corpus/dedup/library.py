@@ -171,22 +171,8 @@ class _Ids:
             DataError: when one is null, or two are the same.
         """
         numbers = np.flatnonzero(concerned)
-        if id is None:
-            values: pa.Array = pa.array(numbers)
-        else:
-            parts, base = [], 0
-            for batch in batches(source, [id]):
-                column = batch.column(0)
-                parts.append(column.filter(pa.array(concerned[base : base + len(column)])))
-                base += len(column)
-            values = pa.chunked_array(parts, schema(source).field(id).type).combine_chunks() if parts else pa.array([], pa.int64())
-            if values.null_count:
-                raise DataError(f"column {id!r}: row {numbers[values.is_null().index(True).as_py()]:,} has no id")
+        values: pa.Array = pa.array(numbers) if id is None else _unique_ids(source, id).take(pa.array(numbers))
         order = pc.sort_indices(values).to_numpy()
-        ordered = values.take(pa.array(order))
-        if len(ordered) > 1 and (twice := pc.equal(ordered[1:], ordered[:-1]).index(True).as_py()) >= 0:
-            a, b = sorted(numbers[order[twice : twice + 2]].tolist())
-            raise DataError(f"column {id!r}: rows {a:,} and {b:,} have the same id {ordered[twice].as_py()!r}; ids must be unique")
         by_id = np.empty(len(order), dtype=np.int64)
         by_id[order] = np.arange(len(order))
         ranks = np.empty(len(order), dtype=np.int64)
@@ -200,6 +186,24 @@ class _Ids:
     def of(self, rows: np.ndarray) -> pa.Array:
         """The ids of rows, by number."""
         return self.values.take(pa.array(np.searchsorted(self.numbers, rows)))
+
+
+def _unique_ids(source: Path | pa.Table, id: str) -> pa.Array:
+    """All ids.
+
+    Raises:
+        DataError: when one is null, or two are the same.
+    """
+    parts = [batch.column(0) for batch in batches(source, [id])]
+    values = pa.chunked_array(parts, schema(source).field(id).type).combine_chunks()
+    if values.null_count:
+        raise DataError(f"column {id!r}: row {values.is_null().index(True).as_py():,} has no id")
+    if pc.count_distinct(values).as_py() < len(values):
+        counts = values.value_counts()
+        again = counts.field("values")[pc.greater(counts.field("counts"), 1).index(True).as_py()]
+        a, b = pc.indices_nonzero(pc.equal(values, again)).to_pylist()[:2]
+        raise DataError(f"column {id!r}: rows {a:,} and {b:,} have the same id {again.as_py()!r}; ids must be unique")
+    return values
 
 
 def _best(leaders: np.ndarray, unique: np.ndarray, ids: _Ids) -> np.ndarray:

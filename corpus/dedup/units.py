@@ -103,6 +103,7 @@ def _chars(several: list[list[int]]) -> np.ndarray:
 def _mixed(several: list[list[int]]) -> np.ndarray:
     bits = c.table()
     simple = scripts.single(scripts.TO_SIMPLIFIED)
+    simple = simple[simple]  # 麼 becomes 么, and 么 by itself becomes 幺: what is folded must not be folded further
     classes = np.full(0x110000, ONE, dtype=np.uint32)  # private, unassigned and format characters of later Unicode are units
     for mask, kind in (
         (c.PUNCTUATION, SIGN),

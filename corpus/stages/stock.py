@@ -3,7 +3,8 @@
 Template data (`阅读以下对话并回答问题`, `答案：`) is alike by design, and its rows must not be taken for duplicates because of the
 template. Shingles that more than a share of a source's rows have bring no rows together, and rows are near only when they are near
 without them as well as with them. They are counted in a sample: the rows of the source whose keys are lowest, which are hashes, so that
-the sample depends neither on the order of rows nor on how they are divided, and rows that are equal count once.
+the sample depends neither on the order of rows nor on how they are divided. Rows that are equal count once, and so do rows of which the
+same is compared.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from corpus.warehouse.commit import write_table
 from corpus.warehouse.manifest import Partition
 
 NAME = "stock"
-VERSION = 1
+VERSION = 2
 
 _SAMPLE = 4000
 """Rows of a sample: a share of 0.1 is then known to within 0.005."""
 _LEAST = 100
 """Of fewer rows nothing is said."""
+_OFTEN = 20
+"""What fewer rows of the sample say is no template, whatever their share: in a source of 100 rows three versions of one row would be."""
 
 
 def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
@@ -71,14 +74,13 @@ def shingles_of(root: Path, partition: Partition) -> np.ndarray:
 def run(task: Task, root: Path, report: Report) -> Partition:
     """Counts the shingles of one source's sample."""
     files = [f for p in task.inputs for f in p.of("clean")]
-    keys = [pq.read_table(root / f.path, columns=["row_key"])["row_key"] for f in files]
-    found, counts = _counted(root, [f.path for f in files], _sample(keys), task.spec["key"], task.spec["unit"])
+    paths = [root / f.path for f in files]
+    found, rows = _counted(paths, _sample(paths), task.spec["key"], task.spec["unit"])
     report(task.size, sum(f.rows for f in files))
-    rows = min(_SAMPLE, counts.pop("rows"))
-    if rows < _LEAST or not len(found):
+    if rows < _LEAST:
         return task.done([], rows=rows)
     hashes, often = np.unique(found, return_counts=True)
-    stock = often > task.spec["share"] * rows
+    stock = (often > task.spec["share"] * rows) & (often >= _OFTEN)
     if not stock.any():
         return task.done([], rows=rows)
     table = pa.table(
@@ -88,26 +90,46 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     return task.done([entry], rows=rows, digest=hashlib.blake2b(hashes[stock].tobytes(), digest_size=8).hexdigest())
 
 
-def _sample(keys: list[pa.ChunkedArray]) -> list[np.ndarray]:
-    """Of each file which rows are in the sample (bool): those with the lowest keys of all, the first of equal ones."""
-    flat = [np.frombuffer(b"".join(column.to_pylist()), dtype=">u8").reshape(-1, 2)[:, 0] for column in keys]
-    whole = np.concatenate(flat) if flat else np.zeros(0, dtype=">u8")
-    _, firsts = np.unique(whole, return_index=True)
-    chosen = np.zeros(len(whole), dtype=np.bool_)
-    chosen[firsts[:_SAMPLE]] = True
-    return np.split(chosen, np.cumsum([len(f) for f in flat])[:-1]) if flat else []
+def _sample(paths: list[Path]) -> list[np.ndarray]:
+    """Of each file which rows are in the sample (bool): those with the lowest keys of all, and of equal ones that with the lowest id."""
+
+    def column(path: Path, name: str) -> pa.ChunkedArray:
+        return pq.read_table(path, columns=[name])[name]
+
+    flat = [np.frombuffer(b"".join(column(path, "row_key").to_pylist()), dtype=">u8").reshape(-1, 2)[:, 0] for path in paths]
+    lowest = np.unique(np.concatenate(flat))[:_SAMPLE] if flat else np.zeros(0, dtype=">u8")
+    masks = [np.isin(keys, lowest) for keys in flat]
+    if sum(int(mask.sum()) for mask in masks) > len(lowest):
+        # Equal keys are those of equal texts after folding, and still their units may differ.
+        ids = np.concatenate([column(path, "row_id").filter(pa.array(mask)).to_numpy() for path, mask in zip(paths, masks, strict=True)])
+        keys = np.concatenate([keys[mask] for keys, mask in zip(flat, masks, strict=True)])
+        order = np.lexsort((ids.astype("S32"), keys))
+        chosen = np.zeros(len(keys), dtype=np.bool_)
+        chosen[order[np.append(True, np.diff(keys[order]) != 0)]] = True
+        place = 0
+        for mask in masks:
+            count = int(mask.sum())
+            mask[mask] = chosen[place : place + count]
+            place += count
+    return masks
 
 
-def _counted(root: Path, paths: list[str], sample: list[np.ndarray], key: Key, unit: str) -> tuple[np.ndarray, dict[str, int]]:
-    """The shingles of the rows of a sample, each once a row."""
+def _counted(paths: list[Path], sample: list[np.ndarray], key: Key, unit: str) -> tuple[np.ndarray, int]:
+    """The shingles of the rows of a sample, each once a row, and how many rows these are: rows of which the same is compared are one."""
     from corpus.dedup.judge import sets
     from corpus.dedup.shingles import BARE, shingles
     from corpus.dedup.units import Unit
     from corpus.stages.compared import pieces
 
-    found, rows = [], 0
+    found: list[np.ndarray] = []
+    seen: set[bytes] = set()
     for path, wanted in zip(paths, sample, strict=True):
-        for numbers, part, _ in pieces(root / path, key, wanted=wanted):
-            found.append(sets(shingles(part.texts, Unit(unit))).hashes & BARE)
-            rows += len(numbers)
-    return np.concatenate(found) if found else np.zeros(0, dtype=np.uint64), {"rows": rows}
+        for _, part, _ in pieces(path, key, wanted=wanted):
+            made = shingles(part.texts, Unit(unit))
+            whole = [row.tobytes() for row in made.whole]
+            each = sets(made)
+            for row, start, size in zip(whole, each.starts.tolist(), each.sizes.tolist(), strict=True):
+                if row not in seen:
+                    seen.add(row)
+                    found.append(each.hashes[start : start + size] & BARE)
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.uint64), len(seen)

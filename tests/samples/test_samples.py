@@ -15,8 +15,13 @@ import tarfile
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
+
+from corpus import pipeline
+from corpus.executors.local import LocalExecutor
+from corpus.recipe import parse
 
 SAMPLES = Path(__file__).parents[2] / "corpus" / "samples"
 README = (SAMPLES / "README.md").read_text(encoding="utf-8")
@@ -208,3 +213,22 @@ def test_the_dump_has_several_streams_and_the_small_one_is_utf16() -> None:
     for construct in markup.split():
         assert construct in text, construct
     assert content("wikipedia_xml/minidumps/zh/wiki.xml.bz2").startswith(b"\xff\xfe")
+
+
+def test_near_duplicates_templates_and_second_answers(tmp_path: Path) -> None:
+    recipe = parse("name: near\nclean: {script: simplified}\nsources: [belle-1m, firefly, gpteacher]\nsplits: {sft: {}}\n", "near.yaml")
+    with LocalExecutor(1) as executor:
+        pipeline.build(recipe, SAMPLES, tmp_path / "wh", executor)
+    with duckdb.connect(str(tmp_path / "wh/corpus.duckdb"), read_only=True) as db:
+        places = "SELECT row_id, file || ':' || record AS place FROM rows"
+        near = db.execute(
+            f"SELECT list_sort([a.place, b.place]) FROM dropped AS d JOIN ({places}) AS a USING (row_id) "
+            f"JOIN ({places}) AS b ON b.row_id = d.kept_row_id WHERE d.reason = 'near_duplicate' ORDER BY 1"
+        ).fetchall()
+        kept = {place for (place,) in db.execute(f"SELECT place FROM ({places}) SEMI JOIN splits USING (row_id)").fetchall()}
+    belle, firefly = "belle/Belle_open_source_1M.json", "firefly/firefly-train-1.1M.jsonl"
+    # Of three that are near one is kept, whichever source it is from.
+    assert {place for (pair,) in near for place in pair} == {f"{belle}:{n}" for n in (0, 20, 38, 30)} | {f"{firefly}:27"}
+    assert len(near) == 3
+    assert {f"{belle}:9", f"{firefly}:28"} <= kept, "the same question, and two answers"
+    assert {f"gpteacher/toolformer-dedupe-only-dataset.json:{n}" for n in (0, 1)} <= kept, "one template, and two numbers"

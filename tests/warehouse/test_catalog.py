@@ -134,7 +134,7 @@ def test_a_damaged_file_is_an_error_and_no_catalog(data: Path, root: Path) -> No
 def test_a_build_without_rejects_pairs_or_splits_has_all_views(tmp_path: Path) -> None:
     data = tmp_path / "data"
     make_data(data)
-    make_build(data, tmp_path / "wh", recipe_of(sources=["c4"], splits={"dpo": {}}, dedup={"exact": False}))
+    make_build(data, tmp_path / "wh", recipe_of(sources=["c4"], splits={"dpo": {}}, dedup={"exact": False, "near": False}))
     for view in sorted(VIEWS):
         query(tmp_path / "wh", f"FROM {view}")
     assert query(tmp_path / "wh", "FROM splits") == []
