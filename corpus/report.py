@@ -196,9 +196,9 @@ def _excerpt(text: str, other: str, around: int = 60) -> str:
 def questions(known: Mapping[str, Question], how: str) -> None:
     """The ready questions."""
     if how == "json":
-        write(to_json([{"name": q.name, "about": q.about, "needs": q.needs} for q in known.values()]) + "\n")
+        write(to_json([{"name": q.name, "about": q.about, "needs": q.needs, "takes": q.takes} for q in known.values()]) + "\n")
         return
-    table(("query", "parameters", "what it answers"), [[q.name, " ".join(f"{n}=…" for n in q.needs), q.about] for q in known.values()])
+    table(("query", "parameters", "what it answers"), [[q.name, q.parameters, q.about] for q in known.values()])
 
 
 def answer(found: Answer, how: str, most: int | None) -> None:

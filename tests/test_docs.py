@@ -189,7 +189,7 @@ def _short(kind: str) -> str:
 
 def queries(clone: Clone) -> str:
     """The ready questions."""
-    rows = [(f"`{q.name}`", " ".join(f"`{n}=…`" for n in q.needs), q.about) for q in questions().values()]
+    rows = [(f"`{q.name}`", " ".join(f"`{n}`" for n in q.parameters.split()), q.about) for q in questions().values()]
     return _table(("query", "parameters", "what it answers"), rows)
 
 

@@ -83,7 +83,14 @@ class Build:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             settings=recipe.model_dump(mode="json"),
             sources={
-                s.name: {"about": s.about, "address": s.address, "license": s.license, "priority": context.priority[s.name]}
+                s.name: {
+                    "about": s.about,
+                    "address": s.address,
+                    "license": s.license,
+                    "priority": context.priority[s.name],
+                    "key": context.keys.get(s.name, "whole"),
+                    "protected": s.name in context.protected,
+                }
                 for s in context.sources.values()
             },
             partitions=tuple((p.stage, p.key, p.fingerprint) for p in made),
