@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from corpus.dedup.minhash import Scheme
 from corpus.errors import DataError, DedupLimitError, RejectLimitError
 from corpus.executors.task import Executor, Report, Task
 from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
@@ -214,11 +215,12 @@ class Change:
 
 @dataclass(slots=True)
 class Plan:
-    """What a build would do."""
+    """What a build would do. `scheme` is how near duplicates are looked for, None where they are not."""
 
     changes: list[Change] = field(default_factory=list)
     unchanged: Counter[str] = field(default_factory=Counter)
     unclaimed: list[str] = field(default_factory=list)
+    scheme: Scheme | None = None
 
 
 def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Plan:
@@ -226,7 +228,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     warehouse = Warehouse(root)
     _apart(data, root)
     ctx, unclaimed = context(recipe, data, warehouse.index)
-    result = Plan(unclaimed=unclaimed)
+    result = Plan(unclaimed=unclaimed, scheme=Scheme.of(recipe.dedup.threshold) if recipe.dedup.near else None)
     before = {(p.stage, p.key): p for p in warehouse.current(recipe.name)}
     line = steps(ctx)
     tasks = next(line)

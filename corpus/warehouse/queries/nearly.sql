@@ -21,8 +21,7 @@ rejected AS (
     END AS because
     FROM pairs AS p, bounds AS b, wanted AS w
     WHERE NOT p.accepted
-        AND (w.source IS NULL OR EXISTS (SELECT 1 FROM clusters AS c WHERE c.row_id = p.row_id AND c.source = w.source)
-            OR p.row_id IN (SELECT row_id FROM clean WHERE source = w.source))
+        AND (w.source IS NULL OR p.row_id IN (SELECT row_id FROM clean WHERE source = w.source))
     ORDER BY p.jaccard DESC, p.row_id, p.other_id LIMIT 1000
 ),
 spoken AS (
