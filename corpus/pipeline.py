@@ -15,9 +15,8 @@ from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from corpus.dedup.minhash import Scheme
 from corpus.errors import DataError, DedupLimitError, RejectLimitError
 from corpus.executors.task import Executor, Report, Task
 from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
@@ -29,6 +28,9 @@ from corpus.stages.base import Context, UpstreamFile
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Partition, differences
+
+if TYPE_CHECKING:
+    from corpus.dedup.minhash import Scheme  # imports numba, which takes longer than the walk of a small plan
 
 STAGES = tuple(s.NAME for s in (parse, identify, clean, filter, decontaminate, stock, sketch, dedup, allocate, render))
 
@@ -228,7 +230,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     warehouse = Warehouse(root)
     _apart(data, root)
     ctx, unclaimed = context(recipe, data, warehouse.index)
-    result = Plan(unclaimed=unclaimed, scheme=Scheme.of(recipe.dedup.threshold) if recipe.dedup.near else None)
+    result = Plan(unclaimed=unclaimed, scheme=_scheme(recipe))
     before = {(p.stage, p.key): p for p in warehouse.current(recipe.name)}
     line = steps(ctx)
     tasks = next(line)
@@ -269,6 +271,12 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
             tasks = line.send(done)
     except StopIteration:
         return result
+
+
+def _scheme(recipe: Recipe) -> Scheme | None:
+    from corpus.dedup.minhash import Scheme
+
+    return Scheme.of(recipe.dedup.threshold) if recipe.dedup.near else None
 
 
 def _parsed_anew(task: Task, before: Mapping[tuple[str, str], Partition]) -> bool:

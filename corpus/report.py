@@ -141,7 +141,7 @@ def _curve(scheme: Scheme | None) -> None:
         return
     told = _bands(scheme)
     _say(
-        f"\nNear duplicates, from {scheme.threshold:g} on: {count(scheme.bands, 'band')} of {count(scheme.rows, 'row')} bring pairs together. "
+        f"\nNear duplicates, from {scheme.threshold:g} on: {count(scheme.bands, 'band')} of {count(scheme.rows, 'value')} bring pairs together. "
         f"Of pairs just at {scheme.threshold:g} they miss {_percent(told['missed_at'])}, of all from there to 1 {_percent(told['missed_above'])}."
     )
     table(("similarity", *told["found"]), [["found", *map(_percent, told["found"].values())]], right=tuple(told["found"]))
