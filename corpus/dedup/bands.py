@@ -157,10 +157,13 @@ def opened(path: Path) -> Segment:
             bands = int(head["bands"])
             scheme = Scheme(float(head["threshold"]), bands, int(head["values"]), int(head["seed"]))
             rows, unit = int(head["rows"]), str(head["unit"])
-        except (ValueError, KeyError, TypeError) as e:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as e:
             raise WarehouseError(broken) from e
-        body = file.read(bands * _PREFIXES * 12 + 8)
-    if len(body) != bands * _PREFIXES * 12 + 8 or zlib.crc32(text + body) != int.from_bytes(fixed[12:16], "little"):
+        length = bands * _PREFIXES * 12 + 8
+        if not 0 < length <= path.stat().st_size:  # nothing is certain yet: no memory for what the file cannot hold
+            raise WarehouseError(broken)
+        body = file.read(length)
+    if len(body) != length or zlib.crc32(text + body) != int.from_bytes(fixed[12:16], "little"):
         raise WarehouseError(broken)
     cut = bands * _PREFIXES * 8 + 8
     starts = np.frombuffer(body[:cut], dtype="<i8").astype(np.int64)
@@ -177,8 +180,20 @@ def components(segments: Sequence[Segment], alive: np.ndarray, *, budget: int = 
 
     Returns:
         For every row the number of a row of its component, the same for all of them; its own when it meets none (int64[rows]).
+
+    Raises:
+        WarehouseError: when the segments were not made in the same way, or one is damaged.
+        ValueError: when `alive` is not of their rows.
     """
     total = len(alive)
+    for segment in segments:
+        if (segment.scheme, segment.unit) != (segments[0].scheme, segments[0].unit):
+            raise WarehouseError(
+                f"{segment.path}: made with {segment.scheme} of {segment.unit}, and {segments[0].path} with {segments[0].scheme} of "
+                f"{segments[0].unit}; build again with --verify"
+            )
+    if segments and sum(segment.rows for segment in segments) != total:
+        raise ValueError(f"segments of {sum(segment.rows for segment in segments):,} rows, and {total:,} rows to be alive")
     parents = np.arange(total, dtype=np.uint32 if total < 1 << 32 else np.uint64)
     if not segments:
         return parents.astype(np.int64)

@@ -310,8 +310,9 @@ def _judge(
                 if joined and (keeper >= 0 or turn == 1):
                     continue
                 length = np.int64(sizes[candidate])
-                if min(size, length) < bounds[0] * max(size, length):
-                    continue  # even if one held all of the other
+                # Even if one held all of the other. A quotient, as the similarity is: 0.56 * 25 is more than 14, 14 / 25 is 0.56.
+                if min(size, length) / max(size, length) < bounds[0]:
+                    continue
                 good = _compare(hashes, starts[row], size, starts[candidate], length, bounds, found_similar)
                 if pairs == room:
                     left = np.concatenate((left, np.empty(room, dtype=np.int64)))

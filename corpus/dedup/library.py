@@ -92,18 +92,19 @@ def deduplicate(
     measure = Measure(Unit(unit), Scheme.of(threshold))
     with _folder(work) as folder:
         found = sketch(column, measure, folder, report)
-        total = len(found.sizes)
+        segments, sizes, counts, total = found.segments, found.sizes, found.counts, len(found.sizes)
         leaders = _equal(found.whole)
-        unique = leaders == np.arange(total)
-        met, labels = meet(found.segments, unique)
+        del found  # 16 bytes a row that nobody needs any more
+        unique = leaders == np.arange(total, dtype=leaders.dtype)
+        met, labels = meet(segments, unique)
         concerned = ~unique
         concerned[leaders[~unique]] = True
         concerned[met] = True
-        ids = _Ids.read(source, id, concerned, found.sizes)
+        ids = _Ids.read(source, id, concerned, sizes)
         # The best of rows that are equal stands for them: its rank, its number.
         best = _best(leaders, unique, ids)
         verdicts = list(
-            judged(column, measure, met, labels, ids.rank(best[met]), np.zeros(len(met), dtype=np.bool_), found.counts[met], folder, total)
+            judged(column, measure, met, labels, ids.rank(best[met]), np.zeros(len(met), dtype=np.bool_), counts[met], folder, total)
         )
     return _result(source, id, ids, total, leaders, best, verdicts)
 
@@ -136,10 +137,15 @@ def _folder(work: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _numbers(n: int) -> np.ndarray:
+    """The numbers of all rows, in four bytes each where that is enough."""
+    return np.arange(n, dtype=np.int32 if n < 1 << 31 else np.int64)
+
+
 def _equal(whole: np.ndarray) -> np.ndarray:
-    """For every row the first row with the same hash (int64[rows])."""
+    """For every row the first row with the same hash (see `_numbers`)."""
     n = len(whole)
-    leaders = np.arange(n, dtype=np.int64)
+    leaders = _numbers(n)
     order = np.argsort(whole[:, 0], kind="stable")
     again = whole[order[1:], 0] == whole[order[:-1], 0]
     if not again.any():
@@ -197,8 +203,8 @@ class _Ids:
 
 
 def _best(leaders: np.ndarray, unique: np.ndarray, ids: _Ids) -> np.ndarray:
-    """For the first of every group of equal rows, the one of the group that is to be kept (int64[rows]; others are themselves)."""
-    best = np.arange(len(leaders), dtype=np.int64)
+    """For the first of every group of equal rows, the one of the group that is to be kept (see `_numbers`; others are themselves)."""
+    best = _numbers(len(leaders))
     members = np.flatnonzero(~unique)
     if len(members):
         members = np.concatenate([members, np.unique(leaders[members])])
@@ -212,19 +218,21 @@ def _result(
     source: Path | pa.Table, id: str | None, ids: _Ids, total: int, leaders: np.ndarray, best: np.ndarray, verdicts: list[Verdicts]
 ) -> Result:
     judged_rows = _joined([v.rows for v in verdicts])
-    keepers = np.full(total, -1, dtype=np.int64)
+    component = _numbers(total)
+    keepers = np.full(total, -1, dtype=component.dtype)
     jaccard = np.full(total, np.nan)
-    component = np.arange(total, dtype=np.int64)
     for v in verdicts:
         keepers[v.rows] = np.where(v.keepers >= 0, best[v.keepers], -1)
         jaccard[v.rows] = v.jaccard
         component[v.rows] = v.components
-    chosen = best[leaders]
-    exact = np.flatnonzero(chosen != np.arange(total))
+    final = best[leaders]
+    exact = int(np.count_nonzero(final != _numbers(total)))
     # Rows that are equal share what became of the row that stands for them.
-    final = np.where(keepers[leaders] >= 0, keepers[leaders], chosen)
-    dropped = np.flatnonzero(final != np.arange(total))
-    similar = np.where(keepers[leaders] >= 0, jaccard[leaders], 1.0)[dropped]
+    np.copyto(final, keepers[leaders], where=keepers[leaders] >= 0)
+    dropped = np.flatnonzero(final != _numbers(total))
+    stood_for = leaders[dropped]
+    similar = np.where(keepers[stood_for] >= 0, jaccard[stood_for], 1.0)
+    del keepers, jaccard
 
     named = component[leaders]
     touched = np.zeros(total, dtype=np.bool_)
@@ -256,7 +264,7 @@ def _result(
             }
         ),
         rows=total,
-        exact=len(exact),
+        exact=exact,
     )
 
 

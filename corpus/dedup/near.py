@@ -268,18 +268,15 @@ class _Spill:
         self._sizes.append(found.sizes)
         order = np.argsort(groups, kind="stable")
         cuts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-        ends = found.starts + found.sizes
         for start, end in zip(cuts.tolist(), [*cuts[1:].tolist(), len(order)], strict=True):
             at = order[start:end]
             group = int(groups[at[0]])
             with self._path(group, "keys").open("ab") as file:
                 file.write(np.ascontiguousarray(keyed[at]).data)
             with self._path(group, "sets").open("ab") as file:
-                if len(at) == len(order):
-                    file.write(found.hashes.data)
-                else:
-                    for one in at.tolist():
-                        file.write(found.hashes[found.starts[one] : ends[one]].data)
+                sizes = found.sizes[at].astype(np.int64)
+                places = np.repeat(found.starts[at] - (np.cumsum(sizes) - sizes), sizes) + np.arange(int(sizes.sum()))
+                file.write(found.hashes[places].data)
 
     def sizes(self) -> np.ndarray:
         """Of all rows, in the order in which they were added."""

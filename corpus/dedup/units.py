@@ -11,6 +11,7 @@ texts are the same, so they are folded away; the texts themselves are never touc
 
 from __future__ import annotations
 
+import unicodedata
 from enum import StrEnum
 from functools import cache
 
@@ -47,6 +48,8 @@ CLASS_SHIFT = 24
 
 _CASED = 0x20000
 """No character beyond it has a case or a width."""
+_MARKED = 0x30000
+"""Beyond it there are no combining marks but variation selectors."""
 _OPERATORS = "*/%&#@\\-"
 """Punctuation by its category, and yet a unit: without it 3*4 and 3/4 would be equal."""
 _MOST = 3
@@ -111,8 +114,8 @@ def _mixed(several: list[list[int]]) -> np.ndarray:
     ):
         classes[(bits & np.uint32(mask)) != 0] = kind
     classes[[ord(sign) for sign in _OPERATORS]] = ONE
-    marks = (bits & np.uint32(c.UNNORMAL)) != 0
-    classes[marks & (classes == ONE) & ((bits & np.uint32(c.HAN | c.KANA | c.HANGUL | c.SYMBOL)) == 0)] = LETTER  # combining marks
+    # Vowel signs and accents belong to the word: Thai and Hindi would otherwise fall apart into pieces of letters.
+    classes[[code for code in range(_MARKED) if unicodedata.category(chr(code))[0] == "M"]] = LETTER
     classes[0xFE00:0xFE10] = NOTHING  # variation selectors
     classes[0xE0100:0xE01F0] = NOTHING
     classes[[ord("'"), 0x2019]] = NOTHING  # don't is one word, however its apostrophe is written
@@ -136,6 +139,4 @@ def _mixed(several: list[list[int]]) -> np.ndarray:
 
 
 def _narrow(code: int) -> str:
-    import unicodedata
-
     return unicodedata.normalize("NFKC", chr(code))

@@ -192,7 +192,9 @@ class _Near:
                 alive[start:end] = False
         met, labels = meet([opened(tables.root / f.path) for f in tables.bands], alive)
         db.register("met", pa.table({"number": met}))
-        known = db.sql("SELECT row_id, place, protected FROM alive JOIN met USING (number) ORDER BY number").to_arrow_table()
+        known = db.sql(
+            "SELECT row_id, row_number() OVER (ORDER BY place) AS place, protected FROM alive JOIN met USING (number) ORDER BY number"
+        ).to_arrow_table()
         db.unregister("met")
         places, protected = known["place"].to_numpy(), known["protected"].to_numpy()
         components = remembered.components(

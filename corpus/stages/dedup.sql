@@ -5,11 +5,15 @@
 -- begin; `sources(source, priority, protected)`.
 CREATE TEMP TABLE alive AS
 SELECT
-    s.row_id, s.source, p.base + s.file_row_number AS number, s.key, s.whole,
-    c.protected,
-    row_number() OVER (
-        ORDER BY c.protected OR coalesce(s.upstream_split, 'train') IN ('validation', 'test') DESC, c.priority, s.damage, s.chars DESC, s.row_id
-    ) AS place
+    s.row_id, s.source, p.base + s.file_row_number AS number, s.key, s.whole, c.protected,
+    -- Ascending in the order of keeping.
+    {{
+        training: NOT (c.protected OR coalesce(s.upstream_split, 'train') IN ('validation', 'test')),
+        priority: c.priority,
+        damage: s.damage,
+        chars: -s.chars,
+        row_id: s.row_id
+    }} AS place
 FROM {sketched} AS s
 JOIN parts AS p ON s.filename = p.path
 JOIN sources AS c ON s.source = c.source
@@ -17,7 +21,6 @@ ANTI JOIN (SELECT row_id FROM {dropped}) AS d ON s.row_id = d.row_id;
 
 -- Equal are rows with the same folded texts and the same units: folding makes one of `ab c` and `abc`, which are not the same units.
 CREATE TEMP TABLE equal AS
-SELECT
-    number, place, first_value(number) OVER w AS first, row_number() OVER w > 1 AND NOT protected AS again
+SELECT number, first_value(number) OVER w AS first, row_number() OVER w > 1 AND NOT protected AS again
 FROM alive SEMI JOIN (SELECT key, whole FROM alive GROUP BY key, whole HAVING count(*) > 1) USING (key, whole)
 WINDOW w AS (PARTITION BY key, whole ORDER BY place);
