@@ -100,7 +100,9 @@ def why(row_id: str, recipe: str | None, warehouse: Path, as_json: bool) -> None
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="At most so many rows.")
 @click.option("--scan/--no-scan", default=None, help="Read every row.  [default: if there are at most 100,000]")
 @_json_option
-def near(text: str | None, file: Path | None, recipe: str | None, warehouse: Path, least: float, limit: int, scan: bool | None, as_json: bool) -> None:
+def near(
+    text: str | None, file: Path | None, recipe: str | None, warehouse: Path, least: float, limit: int, scan: bool | None, as_json: bool
+) -> None:
     """Show the rows that are most like TEXT, with their exact similarity and what became of them.
 
     TEXT is compared with each row as a whole, with its prompt and with its answer. In a large warehouse only rows are looked at that the

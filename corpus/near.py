@@ -190,7 +190,15 @@ def _measure(build: Build) -> Measure:
 
 def _cleaned(text: str, build: Build) -> tuple[str, bytes]:
     """The text after the recipe's rules, and the key of a prompt that says it."""
-    row = {"kind": "prompt", "messages": [{"role": "user", "content": text}], "source": "", "row_id": "", "license": "", "file": "", "record": 0}
+    row = {
+        "kind": "prompt",
+        "messages": [{"role": "user", "content": text}],
+        "source": "",
+        "row_id": "",
+        "license": "",
+        "file": "",
+        "record": 0,
+    }
     table = pa.Table.from_pylist([{c.name: row.get(c.name) for c in ROWS.columns}], schema=ROWS.schema)
     settings = Clean.model_validate({k: tuple(v) if isinstance(v, list) else v for k, v in build.settings["clean"].items()})
     content = clean.rewrite(table, settings.active, settings.settings(Traits())).content
@@ -277,9 +285,7 @@ def _compared(
                 )
 
 
-def _similar(
-    path: Path, part: _Part, measure: Measure, text: np.ndarray, mask: np.ndarray | None
-) -> Iterator[tuple[str, str, np.ndarray]]:
+def _similar(path: Path, part: _Part, measure: Measure, text: np.ndarray, mask: np.ndarray | None) -> Iterator[tuple[str, str, np.ndarray]]:
     """The similarities of a text to rows (float64[4], see `judge.against`), with their ids and kinds. What a source's key leaves out is
     compared as well: its rows are read a second time for it."""
     by_key = _read(path, part.key, part.stock, measure, text, mask)
@@ -305,10 +311,12 @@ def _tell(db: duckdb.DuckDBPyConnection, text: str, rows: Iterable[Neighbour]) -
     ids = [r.row_id for r in rows]
     dropped = {d["row_id"]: d for d in _all(db, "SELECT * FROM dropped WHERE row_id IN (SELECT unnest($ids))", ids)}
     splits: dict[str, list[str]] = {}
-    for a in _all(db, "SELECT row_id, split || '/' || part AS place FROM assigned WHERE row_id IN (SELECT unnest($ids)) ORDER BY split", ids):
+    for a in _all(
+        db, "SELECT row_id, split || '/' || part AS place FROM assigned WHERE row_id IN (SELECT unnest($ids)) ORDER BY split", ids
+    ):
         splits.setdefault(a["row_id"], []).append(a["place"])
-    columns = ", ".join(("row_id", *CONVERSATIONS, *TEXTS))
-    contents = {c["row_id"]: c for c in _all(db, f"SELECT {columns} FROM clean WHERE row_id IN (SELECT unnest($ids))", ids)}
+    query = "SELECT row_id, messages, chosen, rejected, title, text FROM clean WHERE row_id IN (SELECT unnest($ids))"
+    contents = {c["row_id"]: c for c in _all(db, query, ids)}
     for row in rows:
         row.dropped = dropped.get(row.row_id)
         row.splits = splits.get(row.row_id, [])

@@ -141,8 +141,9 @@ def _curve(scheme: Scheme | None) -> None:
         return
     told = _bands(scheme)
     _say(
-        f"\nNear duplicates, from {scheme.threshold:g} on: {count(scheme.bands, 'band')} of {count(scheme.rows, 'value')} bring pairs together. "
-        f"Of pairs just at {scheme.threshold:g} they miss {_percent(told['missed_at'])}, of all from there to 1 {_percent(told['missed_above'])}."
+        f"\nNear duplicates, from {scheme.threshold:g} on: {count(scheme.bands, 'band')} of {count(scheme.rows, 'value')} bring pairs "
+        f"together. Of pairs just at {scheme.threshold:g} they miss {_percent(told['missed_at'])}, of all from there to 1 "
+        f"{_percent(told['missed_above'])}."
     )
     table(("similarity", *told["found"]), [["found", *map(_percent, told["found"].values())]], right=tuple(told["found"]))
 
@@ -203,19 +204,19 @@ def life(found: Life, *, as_json: bool) -> None:
             _say(f"kept instead: {k['row_id']}, {k['source']}, {visible(k['file'])} record {k['record']:,}")
         if found.pair and d["reason"] == "near_duplicate":
             _say(f"similarity: {_similarity(found.pair)}")
-        for place, told in found.differs:
-            _block(f"differs in {place}: [-only here-]{{+only in the kept row+}}", told)
+        for place, difference in found.differs:
+            _block(f"differs in {place}: [-only here-]{{+only in the kept row+}}", difference)
     if found.stands_for:
         _say(f"\nstands for {count(len(found.stands_for), 'row')} that were dropped for it")
-        for other in found.stands_for[:_LISTED]:
-            near = f"near, Jaccard {other['jaccard']:.3f}" if other["reason"] == "near_duplicate" else "equal"
-            _say(f"  {other['row_id']}  {other['source']}  {near}")
+        for twin in found.stands_for[:_LISTED]:
+            near = f"near, Jaccard {twin['jaccard']:.3f}" if twin["reason"] == "near_duplicate" else "equal"
+            _say(f"  {twin['row_id']}  {twin['source']}  {near}")
         if len(found.stands_for) > _LISTED:
             _say(f"  … and {len(found.stands_for) - _LISTED:,} more")
     if found.nearly:
         _say("\ncompared, and not near enough")
-        for other in found.nearly:
-            _say(f"  {other['row_id']}  {other['source']}  {_similarity(other)}")
+        for neighbour in found.nearly:
+            _say(f"  {neighbour['row_id']}  {neighbour['source']}  {_similarity(neighbour)}")
     for split, part, text in found.splits:
         _block(f"in split {split}/{part}, template {found.template}", text)
 
@@ -225,14 +226,16 @@ def neighbours(found: Found, *, as_json: bool) -> None:
     if as_json:
         from dataclasses import asdict
 
-        told = {k: v for k, v in asdict(found).items() if k != "scheme"}
-        write(to_json({**told, "chance": found.scheme.found(found.least)}) + "\n")
+        told = {k: v for k, v in asdict(found).items() if k != "scheme"} | {"chance": found.scheme.found(found.least)}
+        write(to_json(told) + "\n")
         return
     for row in found.rows:
-        parts = [(name, value) for name, value in (("prompt", row.prompt), ("answer", row.answer), ("rejected answer", row.rejected)) if value]
+        parts = [
+            (name, value) for name, value in (("prompt", row.prompt), ("answer", row.answer), ("rejected answer", row.rejected)) if value
+        ]
         compared = row.compared if row.compared in ("prompt", "answer") else "whole row"
-        told = ", ".join(f"{name} {value:.3f}" for name, value in [(compared, row.similarity), *(p for p in parts if p[0] != compared)])
-        _say(f"{row.row_id}  {row.source}  {told}")
+        values = ", ".join(f"{name} {value:.3f}" for name, value in [(compared, row.similarity), *(p for p in parts if p[0] != compared)])
+        _say(f"{row.row_id}  {row.source}  {values}")
         d = row.dropped
         if d:
             detail = f" ({visible(d['detail'])})" if d["detail"] else ""

@@ -122,9 +122,7 @@ def _neighbours(db: duckdb.DuckDBPyConnection, life: Life) -> None:
         if dropped["reason"] == "near_duplicate":
             life.differs = list(_differs(db, full, dropped["kept_row_id"]))
         return
-    query = (
-        "SELECT row_id, source, reason, detail, jaccard FROM dropped WHERE stage = 'dedup' AND kept_row_id = ? ORDER BY jaccard, row_id"
-    )
+    query = "SELECT row_id, source, reason, detail, jaccard FROM dropped WHERE stage = 'dedup' AND kept_row_id = ? ORDER BY jaccard, row_id"
     life.stands_for = _all(db, query, [full])
     query = (
         "SELECT p.row_id, c.source, p.jaccard, p.prompts, p.answers FROM (SELECT other_id AS row_id, * EXCLUDE (row_id, other_id) "

@@ -1,4 +1,4 @@
-"""What differs between two texts, in a line: `the same [-only in the first-]{+only in the second+} the same`, as `git diff --word-diff` has it.
+"""What differs between two texts, in a line: `the same [-only in the first-]{+only in the second+} the same`, as Git shows words.
 
 For people who want to see why two rows count as near: so it is short, words stay whole, Han characters stand alone, and of what is the
 same only the surroundings of a difference are shown.

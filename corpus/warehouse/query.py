@@ -17,7 +17,6 @@ import duckdb
 from corpus.errors import QueryError, nearest
 from corpus.warehouse.audit import open_catalog, said, use
 
-
 _OPTIONAL = re.compile(r"^-- Optional: (.*)\.$", re.MULTILINE)
 
 
@@ -56,9 +55,7 @@ def questions() -> dict[str, Question]:
             code = "\n".join(line for line in sql.splitlines() if not line.startswith("--"))
             optional = [w for line in _OPTIONAL.findall(sql) for w in line.split(", ")]
             named = tuple(dict.fromkeys(re.findall(r"\$([a-z_]+)", code)))
-            found[name] = Question(
-                name, about, sql, tuple(n for n in named if n not in optional), tuple(n for n in named if n in optional)
-            )
+            found[name] = Question(name, about, sql, tuple(n for n in named if n not in optional), tuple(n for n in named if n in optional))
     return found
 
 
