@@ -207,7 +207,7 @@ def life(found: Life, *, as_json: bool) -> None:
         for place, difference in found.differs:
             _block(f"differs in {place}: [-only here-]{{+only in the kept row+}}", difference)
     if found.stands_for:
-        _say(f"\nstands for {count(len(found.stands_for), 'row')} that were dropped for it")
+        _say(f"\nstands for {count(len(found.stands_for), 'dropped row')}")
         for twin in found.stands_for[:_LISTED]:
             near = f"near, Jaccard {twin['jaccard']:.3f}" if twin["reason"] == "near_duplicate" else "equal"
             _say(f"  {twin['row_id']}  {twin['source']}  {near}")
