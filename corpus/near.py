@@ -38,7 +38,7 @@ from corpus.warehouse.audit import open_catalog, said, use
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.manifest import Partition
 
-MOST_BYTES = 64 << 20
+MOST_BYTES = 16 << 20
 """Of a file whose text is looked for."""
 SCANNED_ROWS = 100_000
 """Warehouses of so many rows are read whole unless that is not wanted: it takes about two seconds."""

@@ -388,7 +388,9 @@ def test_python_compiles(page: str) -> None:
             compile(block, page, "exec")
 
 
-@pytest.mark.parametrize("model", [Recipe, SourceChoice, SourceTraits, Clean, Limit, Dedup, DedupLimits, Decontaminate, SplitSpec, RejectLimits])
+@pytest.mark.parametrize(
+    "model", [Recipe, SourceChoice, SourceTraits, Clean, Limit, Dedup, DedupLimits, Decontaminate, SplitSpec, RejectLimits]
+)
 def test_every_key_of_a_recipe_is_explained(model: Any) -> None:
     page = _text("docs/recipes.md")
     missing = [name for name in model.model_fields if f"| `{name}` |" not in page]

@@ -7,7 +7,10 @@ same only the surroundings of a difference are shown.
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Iterator
 from difflib import SequenceMatcher
+from itertools import islice, zip_longest
 
 _TOKENS = re.compile(r"[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af]+|\d+|\s+|.", re.DOTALL)
 _COMPARED = 1500
@@ -26,14 +29,19 @@ def difference(one: str, other: str, *, around: int = 16, most: int = 400) -> st
     Returns:
         "" for texts that are the same but for white space.
     """
-    a, b = _tokens(one), _tokens(other)
-    if a == b:
+    # Texts may be long: no more of them is taken apart than is shown.
+    before: deque[str] = deque(maxlen=around)
+    start = False
+    tails = _tokens(one), _tokens(other)
+    for x, y in zip_longest(*tails):
+        if x != y:
+            break
+        start |= len(before) == around
+        before.append(x)
+    else:
         return ""
-    first = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    start = max(0, first - around)
-    a, b = a[start:], b[start:]
-    cut = max(len(a), len(b)) > _COMPARED
-    a, b = a[:_COMPARED], b[:_COMPARED]
+    a, b = ([*before, *([first] if first is not None else []), *islice(tail, _COMPARED)] for first, tail in zip((x, y), tails, strict=True))
+    cut = max(len(a), len(b)) > _COMPARED + len(before)
     pieces = ["…"] if start else []
     steps = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
     for number, (kind, a1, a2, b1, b2) in enumerate(steps):
@@ -55,5 +63,6 @@ def _marked(before: str, tokens: list[str], after: str, most: int) -> str:
     return f"{before}{text}{after}" if text else ""
 
 
-def _tokens(text: str) -> list[str]:
-    return [" " if token.isspace() else token for token in _TOKENS.findall(text.strip())]
+def _tokens(text: str) -> Iterator[str]:
+    found = (token[0] for token in _TOKENS.finditer(text.strip()))
+    return (" " if token.isspace() else token for token in found)
