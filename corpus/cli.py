@@ -105,9 +105,10 @@ def near(
 ) -> None:
     """Show the rows that are most like TEXT, with their exact similarity and what became of them.
 
-    TEXT is compared with each row as a whole, with its prompt and with its answer. In a large warehouse only rows are looked at that the
-    stored bands find, which are like TEXT as a whole (`corpus plan` says with which chance), and rows whose prompt is TEXT, but for
-    case and blanks. A prompt that is worded a little differently, or an answer, is then found with --scan: it reads every row.
+    TEXT is compared with each row as a whole, with its prompt and with its answer; rows that hold it as a passage come last. In a large
+    warehouse only rows are looked at that the stored bands find, which are like TEXT as a whole (`corpus plan` says with which chance),
+    and rows whose prompt is TEXT, but for case and blanks. A prompt that is worded a little differently, an answer or a passage is then
+    found with --scan: it reads every row.
     """
     from corpus import report
     from corpus.near import near as look

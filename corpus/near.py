@@ -42,7 +42,9 @@ MOST_BYTES = 16 << 20
 """Of a file whose text is looked for."""
 SCANNED_ROWS = 100_000
 """Warehouses of so many rows are read whole unless that is not wanted: it takes about two seconds."""
-WAYS = ("whole", "prompt", "answer", "rejected")
+HELD = 0.9
+"""A row that is like the text in no way is found all the same when it holds this share of it: then the text is a passage of it."""
+WAYS = ("whole", "prompt", "answer", "rejected", "held")
 
 
 @dataclass(slots=True)
@@ -55,7 +57,8 @@ class Neighbour:
         compared: the key: whole, prompt, answer or exact.
         prompt, answer, rejected: of the text to what the row asks, answers, and is not to answer; None where the row has nothing of the
             kind, or where the key leaves it out and nothing was read beyond it.
-        best: the greatest of these, by which rows are ordered.
+        held: the share of the text's shingles that the row holds: 1 for a passage of the row.
+        best: the greatest similarity, by which rows are ordered; `held` where none is as great as was asked for, and such rows come last.
         way: which of them it is.
         dropped: the row's entry in the ledger (stage, reason, kept_row_id …), or None.
         splits: the splits that hold it, each with the part.
@@ -71,6 +74,7 @@ class Neighbour:
     prompt: float | None
     answer: float | None
     rejected: float | None
+    held: float
     best: float
     way: str
     dropped: dict[str, Any] | None = None
@@ -157,7 +161,7 @@ def near(root: Path, text: str, *, recipe: str | None = None, least: float = 0.5
             scan = total <= SCANNED_ROWS if scan is None else scan
             wanted = None if scan else _candidates(root, parts, measure, cleaned, prompt_key, db)
             rows = list(_compared(root, parts, measure, cleaned, least, wanted))
-            rows.sort(key=lambda r: (-r.best, r.row_id))
+            rows.sort(key=lambda r: (r.way == "held", -r.best, -r.similarity, r.row_id))
             shown = rows[:limit]
             _tell(db, cleaned, shown)
         except duckdb.Error as e:
@@ -277,16 +281,17 @@ def _compared(
         path = root / part.clean.one("clean").path
         ways = _similar(path, part, measure, sized[key], mask)
         for row_id, kind, values in ways:
-            best = int(np.argmax(values))
+            best = int(np.argmax(values[:4]))
+            if values[best] < least and values[4] >= HELD:
+                best = 4
             if values[best] >= least:
-                prompt, answer, rejected = (float(v) or None for v in values[1:])
-                yield Neighbour(
-                    row_id, part.source, kind, float(values[0]), part.key, prompt, answer, rejected, float(values[best]), WAYS[best]
-                )
+                prompt, answer, rejected = (float(v) or None for v in values[1:4])
+                whole, held, most = (float(values[at]) for at in (0, 4, best))
+                yield Neighbour(row_id, part.source, kind, whole, part.key, prompt, answer, rejected, held, most, WAYS[best])
 
 
 def _similar(path: Path, part: _Part, measure: Measure, text: np.ndarray, mask: np.ndarray | None) -> Iterator[tuple[str, str, np.ndarray]]:
-    """The similarities of a text to rows (float64[4], see `judge.against`), with their ids and kinds. What a source's key leaves out is
+    """The similarities of a text to rows (float64[5], see `judge.against`), with their ids and kinds. What a source's key leaves out is
     compared as well: its rows are read a second time for it."""
     by_key = _read(path, part.key, part.stock, measure, text, mask)
     if part.key in ("whole", "exact"):

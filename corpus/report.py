@@ -231,7 +231,14 @@ def neighbours(found: Found, *, as_json: bool) -> None:
         return
     for row in found.rows:
         parts = [
-            (name, value) for name, value in (("prompt", row.prompt), ("answer", row.answer), ("rejected answer", row.rejected)) if value
+            (name, value)
+            for name, value in (
+                ("prompt", row.prompt),
+                ("answer", row.answer),
+                ("rejected answer", row.rejected),
+                ("holds", row.held if row.way == "held" else None),
+            )
+            if value
         ]
         compared = row.compared if row.compared in ("prompt", "answer") else "whole row"
         values = ", ".join(f"{name} {value:.3f}" for name, value in [(compared, row.similarity), *(p for p in parts if p[0] != compared)])
@@ -253,8 +260,8 @@ def neighbours(found: Found, *, as_json: bool) -> None:
     if not found.scanned:
         chances = ", ".join(f"{100 * found.scheme.found(j):.1f} % at {j:g}" for j in sorted({found.least, found.scheme.threshold}))
         _say(
-            f"Of rows that are similar as a whole, bands find {chances}; of prompts and answers alone only prompts that are equal: "
-            "--scan reads every row and misses none."
+            f"Of rows that are similar as a whole, bands find {chances}; of prompts, answers and passages alone only "
+            "prompts that are equal: --scan reads every row and misses none."
         )
 
 

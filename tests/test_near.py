@@ -107,6 +107,13 @@ def test_what_a_source_compares_is_what_bands_find(root: Path) -> None:
     assert row.similarity == row.prompt == pytest.approx(similarity(f"Asked of old: {changed(1)}", f"Asked of old: {LONG}"))
 
 
+def test_a_passage_is_found_in_what_holds_it(root: Path) -> None:
+    passage = " ".join(LONG.split()[20:30])
+    rows = near(root, passage, scan=True).rows
+    assert {(r.source, r.way, r.held) for r in rows} == {(s, "held", 1.0) for s in ("talks", "asked", "pages")}
+    assert all(r.similarity < 0.5 for r in rows)
+
+
 def test_a_template_is_not_what_makes_rows_alike(root: Path) -> None:
     template = "You are given a passage and a question; answer it in one word from the passage, and say nothing else, please."
     assert query(root, "SELECT count(*) > 10 FROM stock WHERE source = 'forms'") == [(True,)]

@@ -81,13 +81,14 @@ def jaccard(one: np.ndarray, other: np.ndarray) -> float:
 
 def against(one: np.ndarray, rows: Sets) -> np.ndarray:
     """How similar a set is to each of some rows: as a whole (with and without stock, the lower of the two), to what is asked in the row,
-    to what is answered, and to what is not to be answered (float64[m, 4]; 0 where the row has nothing of the kind).
+    to what is answered, to what is not to be answered (0 where the row has nothing of the kind), and the share of the set that the row
+    holds (float64[m, 5]).
 
     Args:
         one: a set as `sets` makes them; what is compared with a part of a row is what has the bit of that part.
         rows: the others.
     """
-    out = np.zeros((len(rows.sizes), 4), dtype=np.float64)
+    out = np.zeros((len(rows.sizes), 5), dtype=np.float64)
     _against(one, rows.hashes, rows.starts, rows.sizes, out)
     return out
 
@@ -222,6 +223,7 @@ def _against(one: np.ndarray, hashes: np.ndarray, starts: np.ndarray, sizes: np.
         out[row, 0] = min(common / (n + end - start - common), _own(one, 0, n, hashes, start, end))
         for k, part in enumerate((PROMPT, ANSWER, REJECTED)):
             out[row, k + 1] = _of_part(one, 0, n, hashes, start, end, np.uint64(part))
+        out[row, 4] = common / n
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -86,7 +86,8 @@ def test_similarities_are_those_of_plain_sets(
 
     whole = {*asked, *answered, *not_answered}
     if not set(text) & whole:
-        assert values == [0, 0, 0, 0]
+        assert values == [0, 0, 0, 0, 0]
         return
     assert values[0] == pytest.approx(min(jaccard(set(text), whole), jaccard(set(text) - common, whole - common)))
-    assert values[1:] == pytest.approx([jaccard(set(text), set(part)) for part in (asked, answered, not_answered)])
+    assert values[1:4] == pytest.approx([jaccard(set(text), set(part)) for part in (asked, answered, not_answered)])
+    assert values[4] == pytest.approx(len(set(text) & whole) / len(set(text)))
