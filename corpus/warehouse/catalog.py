@@ -145,7 +145,7 @@ def _small_tables(db: duckdb.DuckDBPyConnection, build: Build) -> None:
             whole = accounts.setdefault((p.stats["source"], a["file"]), [a["container"], a["encoding"], 0, 0, 0, 0, 0])
             whole[2:] = [x + y for x, y in zip(whole[2:], counts, strict=True)]
     _insert(db, "files", [[*key, *values] for key, values in accounts.items()])
-    told = [(n, s, s.get("key", "whole"), s.get("protected", False)) for n, s in build.sources.items()]
+    told = [(n, s, s.get("key", "whole"), s.get("protect", False)) for n, s in build.sources.items()]
     _insert(db, "source_list", [[n, *(s[k] for k in ("about", "address", "license", "priority")), key, own] for n, s, key, own in told])
     _insert(db, "settings", [list(line) for line in _lines(build.settings)])
     _insert(

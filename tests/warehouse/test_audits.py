@@ -39,6 +39,9 @@ CASES: list[tuple[str, set[str], list[str]]] = [
         f"UPDATE clean SET prompt_key = (SELECT prompt_key FROM clean WHERE row_id = {held('test')}) WHERE row_id = {held('pretrain')}",
         "UPDATE split_list SET shared = true WHERE split = 'pretrain'",
     ]),
+    ("a row that is held out is trained on", {"evaluation_is_not_trained_on"}, [
+        "UPDATE clean SET upstream_split = 'validation' WHERE row_id IN (SELECT row_id FROM assigned WHERE split = 'sft' AND part = 'train')",
+    ]),
     ("a ledger entry without a row", {"ledger_has_no_orphans"} | AS_DROPPED, [f"UPDATE dropped SET row_id = {NOBODY} WHERE row_id = {DUPLICATE}"]),
     ("a row dropped twice", {"ledger_has_no_orphans"} | AS_DROPPED, [
         f"UPDATE dropped SET row_id = (SELECT min(row_id) FROM dropped AS d WHERE d.source = dropped.source AND d.row_id > {DUPLICATE} "
@@ -99,7 +102,7 @@ CASES: list[tuple[str, set[str], list[str]]] = [
         f"UPDATE clusters SET kept = true WHERE row_id = {DUPLICATE}",
     ]),
     ("an evaluation set that lost a row", {"evaluation_sets_lose_no_duplicates"}, [
-        "UPDATE source_list SET protected = true WHERE source = 'belle-1m'",
+        "UPDATE source_list SET protect = true WHERE source = 'belle-1m'",
     ]),
     ("one prompt in two splits", {"splits_share_no_prompt"}, [
         f"UPDATE clean SET prompt_key = (SELECT prompt_key FROM clean WHERE row_id = {held('ppo')}) WHERE row_id = {held('pretrain')}",

@@ -9,7 +9,7 @@ bounds AS (
 accepted AS (SELECT * FROM pairs WHERE accepted)
 SELECT p.row_id, p.other_id, p.jaccard, 'both were kept' AS problem FROM accepted AS p
 ANTI JOIN gone AS g ON p.row_id = g.row_id ANTI JOIN gone AS o ON p.other_id = o.row_id
-JOIN rows AS r ON p.row_id = r.row_id JOIN source_list AS s ON r.source = s.source WHERE NOT s.protected
+JOIN rows AS r ON p.row_id = r.row_id JOIN source_list AS s ON r.source = s.source WHERE NOT s.protect
 UNION ALL
 SELECT p.row_id, p.other_id, p.jaccard, 'accepted below a bound' FROM accepted AS p, bounds AS b
 WHERE p.jaccard < b.threshold OR p.prompts < b.prompts OR p.answers < b.answers

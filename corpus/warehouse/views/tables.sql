@@ -13,7 +13,7 @@ COMMENT ON COLUMN files.rejects IS 'rejected records';
 COMMENT ON COLUMN files.recovered IS 'damaged records that were read after all';
 
 CREATE TABLE source_list(
-    source VARCHAR, about VARCHAR, address VARCHAR, license VARCHAR, priority INTEGER, key VARCHAR, protected BOOLEAN
+    source VARCHAR, about VARCHAR, address VARCHAR, license VARCHAR, priority INTEGER, key VARCHAR, protect BOOLEAN
 );
 COMMENT ON TABLE source_list IS 'The sources of the recipe; the view sources adds the counts.';
 COMMENT ON COLUMN source_list.about IS 'what it is';
@@ -21,7 +21,7 @@ COMMENT ON COLUMN source_list.address IS 'where its publisher describes it';
 COMMENT ON COLUMN source_list.license IS 'terms as the publisher states them';
 COMMENT ON COLUMN source_list.priority IS 'lower numbers win among equal rows';
 COMMENT ON COLUMN source_list.key IS 'what of a row is compared with other rows: whole, prompt, answer, or exact for the whole without near duplicates';
-COMMENT ON COLUMN source_list.protected IS 'whether it is an evaluation set, whose rows are never dropped as duplicates';
+COMMENT ON COLUMN source_list.protect IS 'whether all its rows are evaluation rows';
 
 CREATE TABLE settings(key VARCHAR, value VARCHAR);
 COMMENT ON TABLE settings IS 'The recipe, with its defaults: one value a line.';
