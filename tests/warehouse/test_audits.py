@@ -101,7 +101,7 @@ CASES: list[tuple[str, set[str], list[str]]] = [
     ("a cluster that says what the ledger does not", {"clusters_are_as_dropped"}, [
         f"UPDATE clusters SET kept = true WHERE row_id = {DUPLICATE}",
     ]),
-    ("an evaluation set that lost a row", {"evaluation_sets_lose_no_duplicates"}, [
+    ("an evaluation set that lost a row", {"evaluation_sets_lose_no_duplicates", "evaluation_is_not_trained_on"}, [
         "UPDATE source_list SET protect = true WHERE source = 'belle-1m'",
     ]),
     ("one prompt in two splits", {"splits_share_no_prompt"}, [
