@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from corpus import __version__, allocators
-from corpus.errors import CorpusError
+from corpus.errors import CorpusError, UsageError
 
 _HERE = Path(__file__).resolve().parent
 _RECIPES = Path("recipes")
@@ -89,6 +89,35 @@ def why(row_id: str, recipe: str | None, warehouse: Path, as_json: bool) -> None
     from corpus.why import why as life
 
     report.life(life(warehouse, row_id, recipe=recipe), as_json=as_json)
+
+
+@cli.command()
+@click.argument("text", required=False)
+@click.option("--file", type=click.Path(path_type=Path), help="File with the text, UTF-8.")
+@click.option("--recipe", help="Recipe whose build to look at. [default: the last one built]")
+@_warehouse_option
+@click.option("--least", type=click.FloatRange(0.01, 1), default=0.5, show_default=True, help="Similarity that a row must reach.")
+@click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="At most so many rows.")
+@click.option("--scan/--no-scan", default=None, help="Read every row.  [default: if there are at most 100,000]")
+@_json_option
+def near(
+    text: str | None, file: Path | None, recipe: str | None, warehouse: Path, least: float, limit: int, scan: bool | None, as_json: bool
+) -> None:
+    """Show the rows that are most like TEXT, with their exact similarity and what became of them.
+
+    TEXT is compared with each row as a whole, with its prompt and with its answer; rows that hold it as a passage come last. In a large
+    warehouse only rows are looked at that the stored bands find, which are like TEXT as a whole (`corpus plan` says with which chance),
+    and rows whose prompt is TEXT, but for case and blanks. A prompt that is worded a little differently, an answer or a passage is then
+    found with --scan: it reads every row.
+    """
+    from corpus import report
+    from corpus.near import near as look
+    from corpus.near import text_of
+
+    if (text is None) == (file is None):
+        raise UsageError("give either a TEXT to look for or --file FILE")
+    wanted = text_of(file) if file is not None else text or ""
+    report.neighbours(look(warehouse, wanted, recipe=recipe, least=least, limit=limit, scan=scan), as_json=as_json)
 
 
 @cli.command()

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corpus.errors import DataError, DedupLimitError, RejectLimitError
 from corpus.executors.task import Executor, Report, Task
@@ -28,6 +28,9 @@ from corpus.stages.base import Context, UpstreamFile
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Partition, differences
+
+if TYPE_CHECKING:
+    from corpus.dedup.minhash import Scheme  # imports numba, which takes longer than the walk of a small plan
 
 _LINE = (parse, identify, clean, filter, evaluation, leaks, decontaminate, stock, sketch, dedup, allocate, render)
 STAGES = tuple(s.NAME for s in _LINE)
@@ -222,11 +225,12 @@ class Change:
 
 @dataclass(slots=True)
 class Plan:
-    """What a build would do."""
+    """What a build would do. `scheme` is how near duplicates are looked for, None where they are not."""
 
     changes: list[Change] = field(default_factory=list)
     unchanged: Counter[str] = field(default_factory=Counter)
     unclaimed: list[str] = field(default_factory=list)
+    scheme: Scheme | None = None
 
 
 def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Plan:
@@ -234,7 +238,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     warehouse = Warehouse(root)
     _apart(data, root)
     ctx, unclaimed = context(recipe, data, warehouse.index)
-    result = Plan(unclaimed=unclaimed)
+    result = Plan(unclaimed=unclaimed, scheme=_scheme(recipe))
     before = {(p.stage, p.key): p for p in warehouse.current(recipe.name)}
     line = steps(ctx)
     tasks = next(line)
@@ -288,6 +292,12 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
 
 _RENUMBERED = "identities of its source are numbered anew"
 _WAITING = {leaks.NAME: "evaluation rows are gathered anew", sketch.NAME: "what its source repeats is counted anew"}
+
+
+def _scheme(recipe: Recipe) -> Scheme | None:
+    from corpus.dedup.minhash import Scheme
+
+    return Scheme.of(recipe.dedup.threshold) if recipe.dedup.near else None
 
 
 def _parsed_anew(task: Task, before: Mapping[tuple[str, str], Partition]) -> bool:

@@ -17,10 +17,13 @@ from corpus.warehouse.query import Answer, Question
 from corpus.why import Life
 
 if TYPE_CHECKING:
+    from corpus.dedup.minhash import Scheme
+    from corpus.near import Found
     from corpus.sources.fetch import Fetched  # imports the hub's client, which no other verb needs
 
 _LISTED = 10
 _SHOWN_CHARS = 1500
+_EXCERPT = 200
 
 
 def _say(text: str = "") -> None:
@@ -88,10 +91,12 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
     """What a build would do."""
     if as_json:
         listed = [{"stage": c.stage, "key": c.key, "why": c.why, "certain": c.certain} for c in found.changes]
-        write(to_json({"changes": listed, "unchanged": dict(found.unchanged), "unclaimed": found.unclaimed}) + "\n")
+        told = {"changes": listed, "unchanged": dict(found.unchanged), "unclaimed": found.unclaimed}
+        write(to_json({**told, "near": _bands(found.scheme) if found.scheme else None}) + "\n")
         return
     if not found.changes:
         _say(f"Nothing would be rebuilt: {count(sum(found.unchanged.values()), 'partition')}, all up to date.")
+        _curve(found.scheme)
         return
     rows = []
     for stage in [s for s in STAGES if found.unchanged[s] or any(c.stage == s for c in found.changes)]:
@@ -112,6 +117,39 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
         _say(visible(f"{c.stage} {c.key}: {c.why}{'' if c.certain else ' (perhaps)'}"))
     if len(named) < len(found.changes):
         _say(f"… and {len(found.changes) - len(named):,} more (--all)")
+    _curve(found.scheme)
+
+
+_SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+
+
+def _bands(scheme: Scheme) -> dict[str, Any]:
+    """How near duplicates are looked for, and with which chance they are found; see `corpus.dedup.minhash`."""
+    return {
+        "threshold": scheme.threshold,
+        "bands": scheme.bands,
+        "rows": scheme.rows,
+        "found": {f"{j:g}": scheme.found(j) for j in _SIMILARITIES},
+        "missed_at": 1 - scheme.found(scheme.threshold),
+        "missed_above": scheme.missed(),
+    }
+
+
+def _curve(scheme: Scheme | None) -> None:
+    """The chance that bands find a pair of rows, by their similarity."""
+    if scheme is None:
+        return
+    told = _bands(scheme)
+    _say(
+        f"\nNear duplicates, from {scheme.threshold:g} on: {count(scheme.bands, 'band')} of {count(scheme.rows, 'value')} bring pairs "
+        f"together. Of pairs just at {scheme.threshold:g} they miss {_percent(told['missed_at'])}, of all from there to 1 "
+        f"{_percent(told['missed_above'])}."
+    )
+    table(("similarity", *told["found"]), [["found", *map(_percent, told["found"].values())]], right=tuple(told["found"]))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %" if share < 0.985 or share == 1 else f"{100 * share:.4g} %"
 
 
 def _general(change: Change) -> str:
@@ -152,7 +190,7 @@ def life(found: Life, *, as_json: bool) -> None:
     if told:
         _block("measured, where it is not nothing", ", ".join(told))
     if found.cluster:
-        _say(f"\ncluster of {len(found.cluster)} equal rows")
+        _say(f"\ncluster of {len(found.cluster):,} rows that are equal or near")
         for other, source, kept in found.cluster[:_LISTED]:
             _say(f"  {other}  {source}  {'kept' if kept else 'dropped'}")
         if len(found.cluster) > _LISTED:
@@ -163,10 +201,74 @@ def life(found: Life, *, as_json: bool) -> None:
         _say(f"\ndropped by {d['stage']}: {d['reason']}{detail}")
         if found.kept_instead:
             k = found.kept_instead
-            similarity = f", Jaccard {d['jaccard']:.3f}" if d["jaccard"] is not None and d["reason"] != "exact_duplicate" else ""
-            _say(f"kept instead: {k['row_id']}, {k['source']}, {visible(k['file'])} record {k['record']:,}{similarity}")
+            _say(f"kept instead: {k['row_id']}, {k['source']}, {visible(k['file'])} record {k['record']:,}")
+        if found.pair and d["reason"] == "near_duplicate":
+            _say(f"similarity: {_similarity(found.pair)}")
+        for place, difference in found.differs:
+            _block(f"differs in {place}: [-only here-]{{+only in the kept row+}}", difference)
+    if found.stands_for:
+        _say(f"\nstands for {count(len(found.stands_for), 'dropped row')}")
+        for twin in found.stands_for[:_LISTED]:
+            near = f"near, Jaccard {twin['jaccard']:.3f}" if twin["reason"] == "near_duplicate" else "equal"
+            _say(f"  {twin['row_id']}  {twin['source']}  {near}")
+        if len(found.stands_for) > _LISTED:
+            _say(f"  … and {len(found.stands_for) - _LISTED:,} more")
+    if found.nearly:
+        _say("\ncompared, and not near enough")
+        for neighbour in found.nearly:
+            _say(f"  {neighbour['row_id']}  {neighbour['source']}  {_similarity(neighbour)}")
     for split, part, text in found.splits:
         _block(f"in split {split}/{part}, template {found.template}", text)
+
+
+def neighbours(found: Found, *, as_json: bool) -> None:
+    """The rows that are like a text."""
+    if as_json:
+        from dataclasses import asdict
+
+        told = {k: v for k, v in asdict(found).items() if k != "scheme"} | {"chance": found.scheme.found(found.least)}
+        write(to_json(told) + "\n")
+        return
+    for row in found.rows:
+        parts = [
+            (name, value)
+            for name, value in (
+                ("prompt", row.prompt),
+                ("answer", row.answer),
+                ("rejected answer", row.rejected),
+                ("holds", row.held if row.way == "held" else None),
+            )
+            if value
+        ]
+        compared = row.compared if row.compared in ("prompt", "answer") else "whole row"
+        values = ", ".join(f"{name} {value:.3f}" for name, value in [(compared, row.similarity), *(p for p in parts if p[0] != compared)])
+        _say(f"{row.row_id}  {row.source}  {values}")
+        d = row.dropped
+        if d:
+            detail = f" ({visible(d['detail'])})" if d["detail"] else ""
+            kept = f", for {d['kept_row_id']}" if d["kept_row_id"] else ""
+            _say(f"  dropped by {d['stage']}: {d['reason']}{detail}{kept}")
+        else:
+            _say(f"  kept: {', '.join(row.splits)}")
+        _say(f"  {visible(row.differs or row.text[:_EXCERPT] + ('…' if len(row.text) > _EXCERPT else ''))}".replace("\n", " "))
+    if found.more:
+        _say(f"… and {found.more:,} more (--limit)")
+    if not found.rows:
+        _say(f"no row of a similarity of {found.least:g} or more")
+    how = "every row was read" if found.scanned else "by bands and prompts"
+    _say(f"\n{count(found.compared, 'row')} compared exactly, {how}")
+    if not found.scanned:
+        chances = ", ".join(f"{100 * found.scheme.found(j):.1f} % at {j:g}" for j in sorted({found.least, found.scheme.threshold}))
+        _say(
+            f"Of rows that are similar as a whole, bands find {chances}; of prompts, answers and passages alone only "
+            "prompts that are equal: --scan reads every row and misses none."
+        )
+
+
+def _similarity(pair: Mapping[str, Any]) -> str:
+    """The similarities of a pair."""
+    names = (("whole", "jaccard"), ("prompts", "prompts"), ("answers", "answers"))
+    return ", ".join(f"{name} {pair[key]:.3f}" for name, key in names if pair[key] is not None)
 
 
 def _content(row: Mapping[str, Any]) -> str:
@@ -196,9 +298,9 @@ def _excerpt(text: str, other: str, around: int = 60) -> str:
 def questions(known: Mapping[str, Question], how: str) -> None:
     """The ready questions."""
     if how == "json":
-        write(to_json([{"name": q.name, "about": q.about, "needs": q.needs} for q in known.values()]) + "\n")
+        write(to_json([{"name": q.name, "about": q.about, "needs": q.needs, "takes": q.takes} for q in known.values()]) + "\n")
         return
-    table(("query", "parameters", "what it answers"), [[q.name, " ".join(f"{n}=…" for n in q.needs), q.about] for q in known.values()])
+    table(("query", "parameters", "what it answers"), [[q.name, q.parameters, q.about] for q in known.values()])
 
 
 def answer(found: Answer, how: str, most: int | None) -> None:

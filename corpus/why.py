@@ -23,11 +23,13 @@ from corpus.sources import resolve
 from corpus.sources.base import RAW_BOUND
 from corpus.sources.framing import BZIP2_XML, open_file, stream_of
 from corpus.stages.clean import NAME, rewrite
+from corpus.text.difference import difference
 from corpus.text.settings import TextSettings, Traits
 from corpus.warehouse.audit import open_catalog, said, use
 from corpus.warehouse.builds import Build, Warehouse
 
 _LEAST_PREFIX = 6
+_NEARLY = 5
 
 
 @dataclass(slots=True)
@@ -40,7 +42,11 @@ class Life:
         changes: (rule, place, before, after) for every text that a rule changed, in order.
         dropped: its entry in the ledger, or None.
         kept_instead: the row that was kept in its place, or None.
-        cluster: the other members of its cluster: (row_id, source, kept).
+        cluster: the members of its cluster: (row_id, source, kept).
+        pair: for a duplicate the pair with the kept row as it was compared: jaccard, prompts, answers (None where it was not).
+        differs: what differs between a near duplicate and the kept row, text by text that is not the same: (place, difference).
+        stands_for: the rows that were dropped for this one: row_id, source, reason, detail, jaccard; the least similar first.
+        nearly: for a kept row those that it was compared with and is not near to, nearest first: row_id, source, jaccard, prompts, answers.
         splits: (split, part, text) for every split that holds it.
         measures: what was measured of it, by column of schema MEASURED.
     """
@@ -52,6 +58,10 @@ class Life:
     dropped: dict[str, Any] | None = None
     kept_instead: dict[str, Any] | None = None
     cluster: list[tuple[str, str, bool]] = field(default_factory=list)
+    pair: dict[str, Any] | None = None
+    differs: list[tuple[str, str]] = field(default_factory=list)
+    stands_for: list[dict[str, Any]] = field(default_factory=list)
+    nearly: list[dict[str, Any]] = field(default_factory=list)
     splits: list[tuple[str, str, str]] = field(default_factory=list)
     measures: dict[str, Any] = field(default_factory=dict)
     template: str = ""
@@ -83,6 +93,7 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
                 life.kept_instead = _one(
                     db, "SELECT row_id, source, file, record, kind, messages, text FROM rows WHERE row_id = ?", life.dropped["kept_row_id"]
                 )
+            _neighbours(db, life)
             query = (
                 "SELECT row_id, source, kept FROM clusters WHERE cluster_id = (SELECT cluster_id FROM clusters WHERE row_id = ?) "
                 "ORDER BY NOT kept, row_id"
@@ -96,6 +107,45 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
     life.raw, life.raw_problem = _raw(warehouse, build, life.row, account)
     life.changes = list(_changes(build, life.row))
     return life
+
+
+def _neighbours(db: duckdb.DuckDBPyConnection, life: Life) -> None:
+    """What the row was compared with."""
+    full, dropped = life.row["row_id"], life.dropped
+    if dropped and dropped["stage"] == "dedup":
+        # A row that is equal to another shares its fate: then that one was compared.
+        query = (
+            "SELECT jaccard, prompts, answers FROM pairs WHERE accepted AND other_id = $kept AND (row_id = $row OR row_id IN "
+            "(SELECT other_id FROM pairs WHERE row_id = $row AND accepted AND jaccard = 1)) ORDER BY row_id <> $row LIMIT 1"
+        )
+        life.pair = _one(db, query, {"row": full, "kept": dropped["kept_row_id"]})
+        if dropped["reason"] == "near_duplicate":
+            life.differs = list(_differs(db, full, dropped["kept_row_id"]))
+        return
+    query = "SELECT row_id, source, reason, detail, jaccard FROM dropped WHERE stage = 'dedup' AND kept_row_id = ? ORDER BY jaccard, row_id"
+    life.stands_for = _all(db, query, [full])
+    query = (
+        "SELECT p.row_id, c.source, p.jaccard, p.prompts, p.answers FROM (SELECT other_id AS row_id, * EXCLUDE (row_id, other_id) "
+        "FROM pairs WHERE row_id = $row AND NOT accepted UNION ALL SELECT row_id, * EXCLUDE (row_id, other_id) FROM pairs "
+        "WHERE other_id = $row AND NOT accepted) AS p JOIN rows AS c USING (row_id) ORDER BY p.jaccard DESC, p.row_id LIMIT $most"
+    )
+    life.nearly = _all(db, query, {"row": full, "most": _NEARLY})
+
+
+def _differs(db: duckdb.DuckDBPyConnection, row_id: str, kept_id: str) -> Iterator[tuple[str, str]]:
+    """Where the texts of two clean rows differ, and how."""
+    columns = "messages, chosen, rejected, title, text"
+    one, other = (_one(db, f"SELECT {columns} FROM clean WHERE row_id = ?", each) or {} for each in (row_id, kept_id))
+    for name in columns.split(", "):
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, list) and isinstance(b, list) and [m["role"] for m in a] == [m["role"] for m in b]:
+            for number, (x, y) in enumerate(zip(a, b, strict=True)):
+                if told := difference(x["content"], y["content"]):
+                    yield f"{name}[{number}] ({x['role']})", told
+            continue
+        before, after = (_spoken(x) if isinstance(x, list) else x or "" for x in (a, b))
+        if told := difference(before, after):
+            yield name, told
 
 
 def _find(db: duckdb.DuckDBPyConnection, row_id: str) -> dict[str, Any]:
@@ -113,10 +163,14 @@ def _find(db: duckdb.DuckDBPyConnection, row_id: str) -> dict[str, Any]:
 
 
 def _one(db: duckdb.DuckDBPyConnection, query: str, bound: str | dict[str, str]) -> dict[str, Any] | None:
-    found = db.execute(query, [bound] if isinstance(bound, str) else bound)
+    found = _all(db, query, [bound] if isinstance(bound, str) else bound)
+    return found[0] if found else None
+
+
+def _all(db: duckdb.DuckDBPyConnection, query: str, bound: Any) -> list[dict[str, Any]]:
+    found = db.execute(query, bound)
     columns = [d[0] for d in found.description or ()]
-    row = found.fetchone()
-    return dict(zip(columns, row, strict=True)) if row else None
+    return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
 
 
 def _raw(warehouse: Warehouse, build: Build, row: dict[str, Any], account: dict[str, Any] | None) -> tuple[str | None, str]:

@@ -89,6 +89,22 @@ def make_data(root: Path) -> Path:
     return root
 
 
+def add_near(data: Path) -> None:
+    """Adds to the data folder: a row, two equal ones that are near to it, one that asks the same and is answered otherwise."""
+    question = "Which tools does a gardener need in spring to bring a wild meadow of half an acre back into shape"
+    answer = "A scythe, a rake, two buckets, gloves that keep thorns away, a saw for dry branches and a lot of patience, every year."
+    near = instruction(question, answer.replace("every", "each"))
+    json_lines(
+        data / "belle/Belle_open_source_1M.json",
+        [
+            instruction(f"{question}, exactly?", answer),
+            near,
+            near,
+            instruction(f"{question}, exactly?", "None at all: sheep do that better."),
+        ],
+    )
+
+
 def recipe_of(text: str = RECIPE, **changes: Any) -> Recipe:
     """The recipe in `text` with some of its top-level keys replaced."""
     import yaml
@@ -167,5 +183,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(data folder, warehouse) of a clean build, for tests that only read."""
     folder = tmp_path_factory.mktemp("built")
     data = make_data(folder / "data")
+    make_build(data, folder / "wh")
+    return data, folder / "wh"
+
+
+@pytest.fixture(scope="session")
+def near_built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(data folder, warehouse) of a build with near duplicates, see `add_near`."""
+    folder = tmp_path_factory.mktemp("near_built")
+    data = make_data(folder / "data")
+    add_near(data)
     make_build(data, folder / "wh")
     return data, folder / "wh"

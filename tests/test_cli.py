@@ -166,6 +166,25 @@ def test_the_summary_names_commands_that_work(run: Any, place: tuple[Path, Path,
             assert done.returncode == 0, (command, done.stderr)
 
 
+def test_plan_says_with_which_chance_near_duplicates_are_found(run: Any, place: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    from corpus.dedup.minhash import Scheme
+
+    recipe, data, root = place
+    told = json.loads(run("plan", "--recipe", recipe, "--data", data, "--warehouse", root, "--json").out)["near"]
+    scheme = Scheme.of(0.8)
+    assert (told["threshold"], told["bands"], told["rows"]) == (0.8, scheme.bands, scheme.rows)
+    assert list(told["found"]) == ["0.5", "0.6", "0.7", "0.75", "0.8", "0.85", "0.9", "0.95"]
+    assert all(chance == scheme.found(float(jaccard)) for jaccard, chance in told["found"].items())
+    assert told["missed_at"] == 1 - scheme.found(0.8)
+    assert told["missed_above"] == scheme.missed() < told["missed_at"] <= 0.005
+    said = run("plan", "--recipe", recipe, "--data", data, "--warehouse", root).out
+    assert f"{scheme.bands} bands of {scheme.rows} values" in said
+    (tmp_path / "without.yaml").write_text(RECIPE.replace("small", "without") + "dedup: {near: false}\n", encoding="utf-8")
+    arguments = ("--recipe", tmp_path / "without.yaml", "--data", data, "--warehouse", root)
+    assert json.loads(run("plan", *arguments, "--json").out)["near"] is None
+    assert "Near duplicates" not in run("plan", *arguments).out
+
+
 # --- mistakes
 
 

@@ -30,7 +30,7 @@ import pytest
 
 from corpus.cli import cli, main
 from corpus.console import OUT
-from corpus.recipe import Clean, Decontaminate, Dedup, Limit, Recipe, RejectLimits, SourceChoice, SourceTraits, SplitSpec
+from corpus.recipe import Clean, Decontaminate, Dedup, DedupLimits, Limit, Recipe, RejectLimits, SourceChoice, SourceTraits, SplitSpec
 from corpus.schema import DROP_REASONS, REJECT_REASONS
 from corpus.sources import registry
 from corpus.stages import parse as parse_stage
@@ -189,7 +189,7 @@ def _short(kind: str) -> str:
 
 def queries(clone: Clone) -> str:
     """The ready questions."""
-    rows = [(f"`{q.name}`", " ".join(f"`{n}=…`" for n in q.needs), q.about) for q in questions().values()]
+    rows = [(f"`{q.name}`", " ".join(f"`{n}`" for n in q.parameters.split()), q.about) for q in questions().values()]
     return _table(("query", "parameters", "what it answers"), rows)
 
 
@@ -388,7 +388,9 @@ def test_python_compiles(page: str) -> None:
             compile(block, page, "exec")
 
 
-@pytest.mark.parametrize("model", [Recipe, SourceChoice, SourceTraits, Clean, Limit, Dedup, Decontaminate, SplitSpec, RejectLimits])
+@pytest.mark.parametrize(
+    "model", [Recipe, SourceChoice, SourceTraits, Clean, Limit, Dedup, DedupLimits, Decontaminate, SplitSpec, RejectLimits]
+)
 def test_every_key_of_a_recipe_is_explained(model: Any) -> None:
     page = _text("docs/recipes.md")
     missing = [name for name in model.model_fields if f"| `{name}` |" not in page]

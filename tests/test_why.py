@@ -147,3 +147,35 @@ def test_the_record_of_the_build_is_gone(data: Path, root: Path) -> None:
     (root / "builds.jsonl").unlink()
     with pytest.raises(WarehouseError, match="run `corpus build` again"):
         why(root, row_where(root, "true"))
+
+
+def test_a_near_duplicate_says_how_near_and_what_differs(near_built: tuple[Path, Path]) -> None:
+    root = near_built[1]
+    rows = query(
+        root, "SELECT row_id, detail, kept_row_id, jaccard FROM dropped WHERE reason = 'near_duplicate' ORDER BY detail NULLS FIRST"
+    )
+    for row_id, detail, kept, jaccard in rows:
+        found = why(root, row_id)
+        assert found.dropped
+        assert found.kept_instead
+        assert (found.dropped["detail"], found.kept_instead["row_id"]) == (detail, kept)
+        assert found.pair, "an equal row is told with the pair of the row that it is equal to"
+        assert found.pair["jaccard"] == jaccard >= 0.8
+        assert found.pair["prompts"] >= 0.5
+        assert 0.8 <= found.pair["answers"] < 1
+        assert [place for place, _ in found.differs] == ["messages[0] (user)", "messages[1] (assistant)"]
+        assert "[-each-]{+every+}" in found.differs[1][1]
+        assert (found.stands_for, found.nearly) == ([], [])
+    kept = why(root, rows[0][2])
+    assert {(r["row_id"], r["reason"], r["jaccard"]) for r in kept.stands_for} == {(r, "near_duplicate", j) for r, _, _, j in rows}
+    assert (kept.dropped, kept.pair, kept.differs) == (None, None, [])
+
+
+def test_neighbours_that_are_not_near_are_told_nearest_first(near_built: tuple[Path, Path]) -> None:
+    root = near_built[1]
+    pairs = query(root, "SELECT row_id, other_id, jaccard FROM pairs WHERE NOT accepted")
+    assert pairs
+    dropped = {r for (r,) in query(root, "SELECT row_id FROM dropped WHERE stage = 'dedup'")}
+    for row_id in {r for a, b, _ in pairs for r in (a, b)} - dropped:
+        expected = sorted(((-j, b if a == row_id else a) for a, b, j in pairs if row_id in (a, b)))[:5]
+        assert [(-n["jaccard"], n["row_id"]) for n in why(root, row_id).nearly] == expected

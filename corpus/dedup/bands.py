@@ -75,6 +75,30 @@ class Segment:
             raise WarehouseError(f"{self.path}: band {band}, section {prefix} is not as it was written; build again with --verify")
         return entries
 
+    def lookup(self, keys: np.ndarray) -> np.ndarray:
+        """The rows that have one of these keys in a band. Of each band only the sections that can hold them are read.
+
+        Args:
+            keys: of what is looked for (uint64[n, bands], see `minhash.keys`).
+
+        Returns:
+            Numbers of rows in the segment (int64, ascending, each once).
+
+        Raises:
+            WarehouseError: when a section is not what was written.
+        """
+        found = [np.zeros(0, dtype=np.uint64)]
+        last = np.uint64(MOST_ROWS - 1)
+        for band in range(self.scheme.bands):
+            lows = np.unique(keys[:, band]) << np.uint64(ROW_BITS)
+            prefixes = lows >> np.uint64(64 - PREFIX_BITS)
+            for prefix in np.unique(prefixes).tolist():
+                entries = self.section(band, prefix)
+                for low in lows[prefixes == prefix]:
+                    start, end = np.searchsorted(entries, low), np.searchsorted(entries, low | last, side="right")
+                    found.append(entries[start:end] & last)
+        return np.unique(np.concatenate(found)).astype(np.int64)
+
 
 def write(file: Sink, keys: np.ndarray, scheme: Scheme, unit: str) -> None:
     """Writes the segment of some rows.

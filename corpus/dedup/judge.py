@@ -79,6 +79,20 @@ def jaccard(one: np.ndarray, other: np.ndarray) -> float:
     return common / (len(one) + len(other) - common)
 
 
+def against(one: np.ndarray, rows: Sets) -> np.ndarray:
+    """How similar a set is to each of some rows: as a whole (with and without stock, the lower of the two), to what is asked in the row,
+    to what is answered, to what is not to be answered (0 where the row has nothing of the kind), and the share of the set that the row
+    holds (float64[m, 5]).
+
+    Args:
+        one: a set as `sets` makes them; what is compared with a part of a row is what has the bit of that part.
+        rows: the others.
+    """
+    out = np.zeros((len(rows.sizes), 5), dtype=np.float64)
+    _against(one, rows.hashes, rows.starts, rows.sizes, out)
+    return out
+
+
 def judge(rows: Sets, keys: np.ndarray, protected: np.ndarray, threshold: float, parts: tuple[float, float] = (0.0, 0.0)) -> Judged:
     """Judges rows that stand in the order in which they are to be kept.
 
@@ -196,6 +210,20 @@ def _of_part(one: np.ndarray, i: Any, i_end: int, other: np.ndarray, j: Any, j_e
             i += 1
             j += 1
     return common / all_of_it if all_of_it > 0 else np.nan
+
+
+@njit(cache=True, nogil=True)
+def _against(one: np.ndarray, hashes: np.ndarray, starts: np.ndarray, sizes: np.ndarray, out: np.ndarray) -> None:
+    n = len(one)
+    for row in range(len(sizes)):
+        start, end = starts[row], starts[row] + np.int64(sizes[row])
+        common = _common(one, 0, n, hashes, start, end)
+        if common == 0:
+            continue
+        out[row, 0] = min(common / (n + end - start - common), _own(one, 0, n, hashes, start, end))
+        for k, part in enumerate((PROMPT, ANSWER, REJECTED)):
+            out[row, k + 1] = _of_part(one, 0, n, hashes, start, end, np.uint64(part))
+        out[row, 4] = common / n
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -117,7 +117,7 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
     columns = {
         **{name: _whole(table[name]) for name in _AS_PARSED},
         **content,
-        **_keys(_whole(table["kind"]), spoken),
+        **keys(_whole(table["kind"]), spoken),
         "asks": pa.array(_asks(flat["messages"], n) | _titled(content)),
         "changed_by": _changed_by(masks, n),
     }
@@ -256,7 +256,7 @@ def _titled(content: Mapping[str, pa.Array]) -> np.ndarray:
     return filled[0] & filled[1]
 
 
-def _keys(kinds: pa.Array, spoken: Spoken) -> dict[str, pa.Array]:
+def keys(kinds: pa.Array, spoken: Spoken) -> dict[str, pa.Array]:
     """row_key and prompt_key of every row: hashes of folded texts, with kinds, roles and boundaries."""
     from corpus.text.folding import folded
 

@@ -71,6 +71,12 @@ def compared(table: pa.Table, key: Key) -> Compared:
     return Compared(texts, _keys(texts, spoken.places[at], has))
 
 
+def spaces_of(kind: Kind, key: Key) -> tuple[int, ...]:
+    """The spaces in which rows of a kind are compared: that of the key, and that of whole rows for those that lack what it asks for."""
+    first = list(Kind).index(kind) * len(_KEYS)
+    return (first,) if key not in _KEYS or key == "whole" else (first, first + _KEYS.index(key))
+
+
 def _parts(spoken: Spoken) -> np.ndarray:
     """The part that each text is. A document is one whole: its title asks for nothing."""
     of_place = np.array([PROMPT, ANSWER, REJECTED, 0, 0], dtype=np.uint8)

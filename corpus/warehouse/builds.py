@@ -88,6 +88,7 @@ class Build:
                     "address": s.address,
                     "license": s.license,
                     "priority": context.priority[s.name],
+                    "key": context.keys.get(s.name, "whole"),
                     "protect": s.name in context.protected,
                 }
                 for s in context.sources.values()

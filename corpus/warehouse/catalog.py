@@ -8,9 +8,10 @@ moving a warehouse, make it again.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -144,16 +145,23 @@ def _small_tables(db: duckdb.DuckDBPyConnection, build: Build) -> None:
             whole = accounts.setdefault((p.stats["source"], a["file"]), [a["container"], a["encoding"], 0, 0, 0, 0, 0])
             whole[2:] = [x + y for x, y in zip(whole[2:], counts, strict=True)]
     _insert(db, "files", [[*key, *values] for key, values in accounts.items()])
-    _insert(
-        db,
-        "source_list",
-        [[n, s["about"], s["address"], s["license"], s["priority"], s.get("protect", False)] for n, s in build.sources.items()],
-    )
+    told = [(n, s, s.get("key", "whole"), s.get("protect", False)) for n, s in build.sources.items()]
+    _insert(db, "source_list", [[n, *(s[k] for k in ("about", "address", "license", "priority")), key, own] for n, s, key, own in told])
+    _insert(db, "settings", [list(line) for line in _lines(build.settings)])
     _insert(
         db, "partitions", [[p.stage, p.key, p.fingerprint, f.table, f.path, f.rows, f.bytes, f.sha256] for p in build.made for f in p.files]
     )
     _insert(db, "reasons", [["reject", *r] for r in REJECT_REASONS.items()] + [["drop", *r] for r in DROP_REASONS.items()])
     _insert(db, "split_list", [[name, spec["shared"]] for name, spec in build.settings["splits"].items()])
+
+
+def _lines(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str | None]]:
+    """The values of a recipe, each with its keys joined by periods."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _lines(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _builds(db: duckdb.DuckDBPyConnection, history: list[dict[str, Any]], schema: str) -> None:

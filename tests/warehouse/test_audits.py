@@ -15,10 +15,12 @@ import pytest
 from corpus.errors import AuditError, WarehouseError
 from corpus.warehouse.audit import check, run
 
-TABLES = ("rows", "rejects", "clean", "measures", "dropped", "clusters", "assigned", "splits")
+TABLES = ("rows", "rejects", "clean", "measures", "dropped", "clusters", "pairs", "assigned", "splits")
 NAMES = {p.name.removesuffix(".sql") for p in resources.files("corpus.warehouse").joinpath("audits").iterdir() if p.name.endswith(".sql")}
 
-DUPLICATE = "(SELECT min(row_id) FROM dropped WHERE stage = 'dedup')"
+DUPLICATE = "(SELECT min(row_id) FROM dropped WHERE reason = 'exact_duplicate' AND source = 'belle-0.5m')"
+AS_DROPPED = {"accepted_pairs_are_dropped", "clusters_are_as_dropped"}
+"""What a change to the ledger contradicts besides."""
 NOBODY = "repeat('e', 32)"
 
 
@@ -29,7 +31,7 @@ def held(split: str) -> str:
 
 
 CASES: list[tuple[str, set[str], list[str]]] = [
-    ("a dropped row is in a split", {"dropped_rows_are_in_no_split"}, [
+    ("a dropped row is in a split", {"dropped_rows_are_in_no_split"} | AS_DROPPED, [
         "UPDATE dropped SET row_id = (SELECT min(row_id) FROM assigned AS a WHERE a.source = dropped.source "
         f"AND a.row_id NOT IN (SELECT kept_row_id FROM dropped WHERE kept_row_id IS NOT NULL)) WHERE row_id = {DUPLICATE}",
     ]),
@@ -40,13 +42,13 @@ CASES: list[tuple[str, set[str], list[str]]] = [
     ("a row that is held out is trained on", {"evaluation_is_not_trained_on"}, [
         "UPDATE clean SET upstream_split = 'validation' WHERE row_id IN (SELECT row_id FROM assigned WHERE split = 'sft' AND part = 'train')",
     ]),
-    ("a ledger entry without a row", {"ledger_has_no_orphans"}, [f"UPDATE dropped SET row_id = {NOBODY} WHERE row_id = {DUPLICATE}"]),
-    ("a row dropped twice", {"ledger_has_no_orphans"}, [
+    ("a ledger entry without a row", {"ledger_has_no_orphans"} | AS_DROPPED, [f"UPDATE dropped SET row_id = {NOBODY} WHERE row_id = {DUPLICATE}"]),
+    ("a row dropped twice", {"ledger_has_no_orphans"} | AS_DROPPED, [
         f"UPDATE dropped SET row_id = (SELECT min(row_id) FROM dropped AS d WHERE d.source = dropped.source AND d.row_id > {DUPLICATE} "
         f"AND d.row_id NOT IN (SELECT kept_row_id FROM dropped WHERE kept_row_id IS NOT NULL)) WHERE row_id = {DUPLICATE}",
     ]),
-    ("a keeper that does not exist", {"ledger_has_no_orphans"}, [f"UPDATE dropped SET kept_row_id = {NOBODY} WHERE row_id = {DUPLICATE}"]),
-    ("a keeper that was dropped before", {"ledger_has_no_orphans"}, [
+    ("a keeper that does not exist", {"ledger_has_no_orphans"} | {"clusters_are_as_dropped"}, [f"UPDATE dropped SET kept_row_id = {NOBODY} WHERE row_id = {DUPLICATE}"]),
+    ("a keeper that was dropped before", {"ledger_has_no_orphans"} | {"clusters_are_as_dropped", "duplicates_name_a_kept_row"}, [
         f"UPDATE dropped SET kept_row_id = (SELECT min(row_id) FROM dropped WHERE stage = 'filter') WHERE row_id = {DUPLICATE}",
     ]),
     ("a row twice in a split", {"no_row_twice_in_a_split"}, ["INSERT INTO splits SELECT * FROM splits LIMIT 1"]),
@@ -72,7 +74,7 @@ CASES: list[tuple[str, set[str], list[str]]] = [
     ("a row that is lost at clean", {"rows_are_kept_or_dropped"}, [f"DELETE FROM clean WHERE row_id = {DUPLICATE}"]),
     ("a row that was not measured", {"rows_are_kept_or_dropped"}, [f"DELETE FROM measures WHERE row_id = {DUPLICATE}"]),
     ("a row that is lost at the filter", {"rows_are_kept_or_dropped"}, ["DELETE FROM dropped WHERE stage = 'filter'"]),
-    ("a row that is lost later", {"rows_are_kept_or_dropped"}, [f"DELETE FROM dropped WHERE row_id = {DUPLICATE}"]),
+    ("a row that is lost later", {"rows_are_kept_or_dropped"} | AS_DROPPED, [f"DELETE FROM dropped WHERE row_id = {DUPLICATE}"]),
     ("a row of a split from nowhere", {"split_rows_exist_upstream"}, [
         f"CREATE TEMP TABLE x AS SELECT {held('ppo')} AS row_id",
         f"UPDATE splits SET row_id = {NOBODY} WHERE row_id = (FROM x)",
@@ -80,6 +82,28 @@ CASES: list[tuple[str, set[str], list[str]]] = [
     ]),
     ("a row that was assigned and not written", {"splits_are_as_assigned"}, [f"DELETE FROM splits WHERE row_id = {held('ppo')}"]),
     ("a row in the wrong part", {"splits_are_as_assigned"}, [f"UPDATE splits SET part = 'eval' WHERE row_id = {held('ppo')}"]),
+    ("a duplicate of nothing", {"duplicates_name_a_kept_row", "clusters_are_as_dropped"}, [
+        f"UPDATE dropped SET kept_row_id = NULL WHERE row_id = {DUPLICATE}",
+    ]),
+    ("a near duplicate that is not near", {"near_duplicates_are_near"}, [
+        "UPDATE dropped SET jaccard = 0.79 WHERE reason = 'near_duplicate'", "UPDATE pairs SET jaccard = 0.79 WHERE jaccard < 1",
+        "UPDATE pairs SET accepted = false WHERE jaccard < 1",
+    ]),
+    ("a near duplicate that was not compared", {"near_duplicates_are_near"}, ["DELETE FROM pairs WHERE jaccard < 1"]),
+    ("a near duplicate with another similarity than its pair", {"near_duplicates_are_near"}, [
+        "UPDATE dropped SET jaccard = jaccard + 0.001 WHERE reason = 'near_duplicate' AND detail IS NOT NULL",
+    ]),
+    ("two rows that are near and were kept", {"accepted_pairs_are_dropped"}, [
+        "INSERT INTO pairs BY NAME SELECT min(row_id) AS row_id, max(row_id) AS other_id, 0.9 AS jaccard, true AS accepted FROM assigned "
+        "WHERE source = 'c4'",
+    ]),
+    ("a pair that was accepted below a bound", {"accepted_pairs_are_dropped"}, ["UPDATE pairs SET answers = 0.79 WHERE answers IS NOT NULL"]),
+    ("a cluster that says what the ledger does not", {"clusters_are_as_dropped"}, [
+        f"UPDATE clusters SET kept = true WHERE row_id = {DUPLICATE}",
+    ]),
+    ("an evaluation set that lost a row", {"evaluation_sets_lose_no_duplicates", "evaluation_is_not_trained_on"}, [
+        "UPDATE source_list SET protect = true WHERE source = 'belle-1m'",
+    ]),
     ("one prompt in two splits", {"splits_share_no_prompt"}, [
         f"UPDATE clean SET prompt_key = (SELECT prompt_key FROM clean WHERE row_id = {held('ppo')}) WHERE row_id = {held('pretrain')}",
     ]),
@@ -87,10 +111,10 @@ CASES: list[tuple[str, set[str], list[str]]] = [
 
 
 @pytest.fixture(scope="module")
-def tables(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tables(near_built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A catalog whose views have become tables."""
     path = tmp_path_factory.mktemp("audits") / "corpus.duckdb"
-    shutil.copy(built[1] / "corpus.duckdb", path)
+    shutil.copy(near_built[1] / "corpus.duckdb", path)
     with duckdb.connect(str(path)) as db:
         for name in TABLES:
             db.execute(f"CREATE TABLE copied AS FROM {name}")

@@ -60,3 +60,39 @@ def test_questions_say_what_they_answer() -> None:
     for name, question in questions().items():
         assert question.name == name
         assert question.about.endswith((".", "…")), name
+
+
+def test_a_parameter_may_be_left_out(near_built: tuple[Path, Path]) -> None:
+    catalog = near_built[1] / "corpus.duckdb"
+    question = questions()["near-duplicates"]
+    assert (question.needs, question.takes, question.parameters) == ((), ("source",), "[source=…]")
+    every, some, none = (ask(catalog, "near-duplicates", p) for p in ({}, {"source": "belle-1m"}, {"source": "alpaca"}))
+    assert len(every.rows) == 2
+    assert every == some
+    assert none.rows == []
+    with pytest.raises(QueryError, match="there is no source belle in this build"):
+        ask(catalog, "near-duplicates", {"source": "belle"})
+    with pytest.raises(QueryError, match=r"takes no sourc; did you mean 'source'\?"):
+        ask(catalog, "near-duplicates", {"sourc": "belle"})
+
+
+def test_what_the_questions_about_duplicates_say(near_built: tuple[Path, Path]) -> None:
+    def told(name: str) -> list[dict[str, object]]:
+        answer = ask(near_built[1] / "corpus.duckdb", name, {})
+        return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+    near = told("near-duplicates")
+    assert {n["detail"] for n in near} == {None, "equal to a row that is near the kept one"}
+    assert all(0.8 <= float(str(n["jaccard"])) < 1 for n in near)
+    rejected = told("nearly")
+    assert [n["jaccard"] for n in rejected] == sorted((n["jaccard"] for n in rejected), key=lambda j: -float(str(j)))
+    assert {str(n["because"]) for n in rejected} == {"whole below 0.8"}
+    assert all(float(str(n["jaccard"])) < 0.8 for n in rejected)
+    [counts] = [n for n in told("duplicates-by-source") if n["source"] == "belle-1m"]
+    assert (counts["rows"], counts["exact"], counts["near"], counts["near_percent"]) == (4, 0, 2, 50.0)
+    [largest] = [n for n in told("duplicates") if n["kept_row_id"] == near[0]["kept_row_id"]]
+    assert (largest["size"], largest["kept"], largest["sources"]) == (3, 1, ["belle-1m"])
+    assert str(largest["text"]).startswith("Which tools")
+    [asked] = told("same-prompt")
+    assert (asked["answers"], asked["sources"]) == (2, ["belle-1m"])
+    assert near[0]["kept_row_id"] in list(asked["row_ids"])  # type: ignore[call-overload]
