@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.dedup.files import Column, batches, schema
+from corpus.dedup.files import Column, schema, told, values
 from corpus.dedup.minhash import Scheme
 from corpus.dedup.near import Measure, Verdicts, judged, meet, sketch
 from corpus.dedup.units import Unit
@@ -32,7 +32,7 @@ TABLES = ("kept", "dropped", "clusters", "pairs")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was found. `id` is the type of the id column; int64, the row's number, where there is none.
+    """What was found. `id` is the type of the id column, large_string for texts; int64, the row's number, where there is none.
 
     Attributes:
         kept: row_id, in the order of the file.
@@ -84,7 +84,7 @@ def deduplicate(
     """
     source = Path(source) if isinstance(source, str) else source
     if unit not in list(Unit):
-        raise UsageError(f"there is no unit {unit!r}{nearest(unit, list(Unit))}; known are {', '.join(Unit)}")
+        raise UsageError(f"there is no unit {unit!r}{nearest(unit, map(str, Unit))}; known are {', '.join(Unit)}")
     if not 0.5 <= threshold <= 1:
         raise UsageError(f"threshold {threshold:g} is not between 0.5 and 1")
     _check(source, text, id)
@@ -111,19 +111,27 @@ def deduplicate(
 
 def _check(source: Path | pa.Table, text: str, id: str | None) -> None:
     names = schema(source)
-    where = source if isinstance(source, Path) else "the table"
+    where = told(source)
     for name in (text, id):
-        if name is not None and name not in names.names:
+        if name is None:
+            continue
+        if name not in names.names:
             raise DataError(f"{where}: there is no column {name!r}{nearest(name, names.names)}; it has {', '.join(names.names)}")
+        if names.names.count(name) > 1:
+            raise DataError(f"{where}: there are {names.names.count(name)} columns {name!r}; give each a name of its own")
     of = names.field(text).type
-    if pa.types.is_dictionary(of):
-        of = of.value_type
-    if not (pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of)):
+    if not _is_text(of):
         raise DataError(f"{where}: column {text!r} is {of}, expected text")
     if id is not None:
         of = names.field(id).type
-        if not (pa.types.is_integer(of) or pa.types.is_string(of) or pa.types.is_large_string(of)):
+        if not (pa.types.is_integer(of) or _is_text(of)):
             raise DataError(f"{where}: column {id!r} is {of}, expected integers or text")
+
+
+def _is_text(of: pa.DataType) -> bool:
+    if pa.types.is_dictionary(of):
+        of = of.value_type
+    return pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of)
 
 
 @contextmanager
@@ -174,19 +182,9 @@ class _Ids:
         if id is None:
             values: pa.Array = pa.array(numbers)
         else:
-            parts, base = [], 0
-            for batch in batches(source, [id]):
-                column = batch.column(0)
-                parts.append(column.filter(pa.array(concerned[base : base + len(column)])))
-                base += len(column)
-            values = pa.chunked_array(parts, schema(source).field(id).type).combine_chunks() if parts else pa.array([], pa.int64())
-            if values.null_count:
-                raise DataError(f"column {id!r}: row {numbers[values.is_null().index(True).as_py()]:,} has no id")
+            _check_unique(source, id)
+            values = _chosen(source, id, concerned).combine_chunks()
         order = pc.sort_indices(values).to_numpy()
-        ordered = values.take(pa.array(order))
-        if len(ordered) > 1 and (twice := pc.equal(ordered[1:], ordered[:-1]).index(True).as_py()) >= 0:
-            a, b = sorted(numbers[order[twice : twice + 2]].tolist())
-            raise DataError(f"column {id!r}: rows {a:,} and {b:,} have the same id {ordered[twice].as_py()!r}; ids must be unique")
         by_id = np.empty(len(order), dtype=np.int64)
         by_id[order] = np.arange(len(order))
         ranks = np.empty(len(order), dtype=np.int64)
@@ -200,6 +198,53 @@ class _Ids:
     def of(self, rows: np.ndarray) -> pa.Array:
         """The ids of rows, by number."""
         return self.values.take(pa.array(np.searchsorted(self.numbers, rows)))
+
+
+def _identities(source: Path | pa.Table, id: str) -> Iterator[pa.Array]:
+    """The column of ids, texts as large_string: 2 GB of ids are no more than 60 million of 32 characters."""
+    of = schema(source).field(id).type
+    for column in values(source, id):
+        yield column.cast(pa.large_string()) if _is_text(of) else column
+
+
+def _chosen(source: Path | pa.Table, id: str, wanted: np.ndarray) -> pa.ChunkedArray:
+    """The ids of some rows (bool[rows])."""
+    of = schema(source).field(id).type
+    parts, base = [], 0
+    for column in _identities(source, id):
+        parts.append(column.filter(pa.array(wanted[base : base + len(column)])))
+        base += len(column)
+    return pa.chunked_array(parts, pa.large_string() if _is_text(of) else of)
+
+
+def _check_unique(source: Path | pa.Table, id: str) -> None:
+    """Looks at the ids of all rows: were one of a dropped row that of another row as well, who drops rows by their ids would lose both.
+
+    Raises:
+        DataError: when one is null, or two are the same.
+    """
+    import polars as pl
+
+    parts, base = [], 0
+    for column in _identities(source, id):
+        if column.null_count:
+            raise DataError(f"{told(source)}: column {id!r}: row {base + column.is_null().index(True).as_py():,} has no id")
+        parts.append(pl.Series(column).hash().to_numpy())
+        base += len(column)
+    hashes = _joined(parts, np.uint64)
+    ordered = np.sort(hashes)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(again):
+        return
+    wanted = np.isin(hashes, again)  # or only their hashes are the same
+    rows = np.flatnonzero(wanted)
+    found = _chosen(source, id, wanted).combine_chunks()
+    order = pc.sort_indices(found).to_numpy()
+    found = found.take(pa.array(order))
+    if (twice := pc.equal(found[1:], found[:-1]).index(True).as_py()) >= 0:
+        a, b = sorted(rows[order[twice : twice + 2]].tolist())
+        what = f"{found[twice].as_py()!r:.80}"
+        raise DataError(f"{told(source)}: column {id!r}: rows {a:,} and {b:,} have the same id {what}; ids must be unique")
 
 
 def _best(leaders: np.ndarray, unique: np.ndarray, ids: _Ids) -> np.ndarray:
@@ -269,14 +314,7 @@ def _result(
 
 
 def _kept(source: Path | pa.Table, id: str | None, kept: np.ndarray) -> pa.ChunkedArray:
-    if id is None:
-        return pa.chunked_array([pa.array(np.flatnonzero(kept))])
-    parts, base = [], 0
-    for batch in batches(source, [id]):
-        column = batch.column(0)
-        parts.append(column.filter(pa.array(kept[base : base + len(column)])))
-        base += len(column)
-    return pa.chunked_array(parts, schema(source).field(id).type)
+    return pa.chunked_array([pa.array(np.flatnonzero(kept))]) if id is None else _chosen(source, id, kept)
 
 
 def _joined(parts: list[np.ndarray], of: type = np.int64) -> np.ndarray:
