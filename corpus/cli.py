@@ -180,8 +180,10 @@ def sources(names: tuple[str, ...], data: Path | None, missing: bool, found: boo
 def dedup(file: Path, text: str, identity: str | None, unit: str, threshold: float, out: Path, as_json: bool) -> None:
     """Find exact and near duplicates in one parquet FILE. Needs no warehouse; FILE stays as it is."""
     from corpus.dedup import deduplicate
+    from corpus.dedup.library import check_out
     from corpus.dedup.summary import progress, told
 
+    check_out(out, file)
     with progress(file, quiet=as_json) as tell:
         result = deduplicate(file, text=text, id=identity, unit=unit, threshold=threshold, work=out, report=tell)
         result.write(out)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -109,9 +110,22 @@ def schema(source: Path | pa.Table) -> pa.Schema:
     """
     if isinstance(source, pa.Table):
         return source.schema
+    return _opened(source, pq.read_schema)
+
+
+def rows(source: Path) -> int:
+    """How many rows a file has.
+
+    Raises:
+        DataError: when the file is missing or no parquet file.
+    """
+    return _opened(source, pq.read_metadata).num_rows
+
+
+def _opened(source: Path, read: Callable[[Path], Any]) -> Any:
     if not source.is_file():
         raise DataError(f"{source}: no such file; expected a parquet file")
     try:
-        return pq.read_schema(source)
+        return read(source)
     except _BROKEN as e:
         raise DataError(f"{source}: cannot be read as parquet: {e}") from e

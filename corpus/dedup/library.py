@@ -9,6 +9,8 @@ with the lowest id, whatever their order in the file.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,7 +29,14 @@ from corpus.dedup.near import Measure, Verdicts, judged, meet, sketch
 from corpus.dedup.units import Unit
 from corpus.errors import DataError, UsageError, nearest
 
-TABLES = ("kept", "dropped", "clusters", "pairs")
+TABLES = {
+    "kept": ("row_id",),
+    "dropped": ("row_id", "kept_row_id", "jaccard"),
+    "clusters": ("row_id", "cluster"),
+    "pairs": ("row_id", "other_id", "jaccard", "accepted"),
+}
+"""The tables of a result, and their columns."""
+_FOLDER = ".dedup-spill-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +60,42 @@ class Result:
     exact: int
 
     def write(self, folder: Path) -> None:
-        """Writes each table as a parquet file into `folder`."""
+        """Writes each table as a parquet file into `folder`, where nothing but the tables of an earlier run is replaced.
+
+        Raises:
+            UsageError: when another file of such a name is there.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        for name in TABLES:
-            pq.write_table(getattr(self, name), folder / f"{name}.parquet", compression="zstd")
+        check_out(folder)
+        with _folder(folder) as apart:  # so that there never are halves of tables, nor tables of two runs
+            for name in TABLES:
+                pq.write_table(getattr(self, name), apart / f"{name}.parquet", compression="zstd")
+            for name in TABLES:
+                os.replace(apart / f"{name}.parquet", folder / f"{name}.parquet")
+
+
+def check_out(folder: Path, source: Path | None = None) -> None:
+    """Sees to it that a result can be written into a folder without a loss.
+
+    Args:
+        folder: need not exist.
+        source: the file that is to be deduplicated.
+
+    Raises:
+        UsageError: when a file there that would be replaced is `source`, or was not written by `Result.write`.
+    """
+    for name, columns in TABLES.items():
+        path = folder / f"{name}.parquet"
+        if not os.path.lexists(path):
+            continue
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise UsageError(f"{path} is the file that is to be read, and would be replaced; choose another folder")
+        try:
+            ours = path.is_file() and tuple(pq.read_schema(path).names) == columns
+        except (pa.ArrowException, OSError):
+            ours = False
+        if not ours:
+            raise UsageError(f"{path} is no result of an earlier run, and would be replaced; choose another folder, or move it away")
 
 
 def deduplicate(
@@ -136,13 +177,42 @@ def _is_text(of: pa.DataType) -> bool:
 
 @contextmanager
 def _folder(work: Path | None) -> Iterator[Path]:
+    """A folder for temporary files. Those of runs that were killed go when the next one begins: a lock tells them from those in use."""
     if work is not None:
         work.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="dedup-", dir=work))
+        for left in work.glob(f"{_FOLDER}????????"):
+            with _held(left, wait=False) as ours:
+                if ours:
+                    shutil.rmtree(left, ignore_errors=True)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=work))
+        with _held(folder, wait=True) as ours:
+            if not ours:  # another run took it for one that was left, before it was locked
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        return
+
+
+@contextmanager
+def _held(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether this process holds the lock of a folder, which still is there."""
     try:
-        yield folder
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            ours = folder.is_dir()
+        except OSError:
+            ours = wait  # a file system without locks: nothing is taken for left
+        yield ours
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
 
 
 def _numbers(n: int) -> np.ndarray:
