@@ -238,7 +238,7 @@ def main() -> None:
         e.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):  # click makes the one of the other
-        sys.stderr.write("interrupted; what was committed is kept, and the same command goes on from there\n")
+        sys.stderr.write("interrupted; what was committed is kept; run the same command again\n")
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -252,7 +252,7 @@ def main() -> None:
         if e.filename is None and e.errno is None:
             raise
         where = f"{e.filename}: " if e.filename else ""
-        sys.stderr.write(f"corpus: {where}{e.strerror or e}; what was committed is kept, and the same command goes on from there\n")
+        sys.stderr.write(f"corpus: {where}{e.strerror or e}; what was committed is kept; run the same command again\n")
         sys.exit(2)
 
 
