@@ -133,7 +133,7 @@ def _choices(recipe: Recipe, known: Mapping[str, Source]) -> tuple[dict[str, Sou
     for choice in recipe.sources:
         if choice.name == "*":
             for name in known:
-                choices.setdefault(name, SourceChoice(name=name, priority=choice.priority))
+                choices.setdefault(name, choice.model_copy(update={"name": name}))
             continue
         if choice.files:
             own[choice.name] = choice.model_dump(include=set(OWN_FIELDS))

@@ -21,6 +21,7 @@ from corpus.errors import DataError, RejectLimitError
 from corpus.executors.local import LocalExecutor
 from corpus.recipe import Recipe, parse
 from corpus.warehouse.commit import TMP_MARK
+from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Manifests
 from tests.conftest import RECIPE, everything_below, hashes, instruction, json_lines, make_build, make_data, marks, query, recipe_of
 
@@ -237,6 +238,18 @@ def test_removing_a_source_removes_its_files(copy: tuple[Path, Path]) -> None:
     plan_and_build(data, root)
     assert not [name for name in hashes(root) if "/c4/" in name or "-c4-" in name]
     assert query(root, "SELECT count(*) FROM sources WHERE source = 'c4'") == [(0,)]
+
+
+def test_what_is_said_of_all_sources_holds_for_each(data: Path, root: Path) -> None:
+    said = "{name: '*', priority: 7, key: exact, protect: true, most_near: 0.3}"
+    recipe = parse(f"name: r\nsources:\n  - {said}\n  - {{name: alpaca, key: answer}}\n", "my.yaml")
+    found, _ = pipeline.context(recipe, data, InputIndex(root))
+    others = set(found.sources) - {"alpaca"}
+    assert others
+    assert {name: found.keys[name] for name in found.sources} == {"alpaca": "answer"} | dict.fromkeys(others, "exact")
+    assert found.protected == others
+    assert found.most_near == dict.fromkeys(others, 0.3)
+    assert {found.priority[name] for name in others} == {7}
 
 
 def test_a_plan_makes_no_warehouse(data: Path, root: Path) -> None:
