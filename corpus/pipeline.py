@@ -339,6 +339,7 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
     with writer_lock(root):
         warehouse = Warehouse(root)
         _apart(data, root)
+        warehouse.clear()
         ctx, unclaimed = context(recipe, data, warehouse.index)
         ctx = replace(ctx, judged=_judged(warehouse, recipe.name))
         built: Counter[str] = Counter()
