@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import build, clean, control, ingest, parsers
 from benchmarks.measure import OUT, ROOT, machine, table
 
-_ALONE = {"wikitext": True, "damage": True, "mojibake": True, "language": True, "personal": False, "dedup": True}
+_ALONE = {"wikitext": True, "damage": True, "mojibake": True, "language": True, "leaks": True, "personal": False, "dedup": True}
 """Benchmarks that are programs of their own, and whether they need a folder of upstream files."""
 
 
@@ -36,7 +36,7 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="control, parsers, ingest, build, clean, wikitext, damage, mojibake, language, personal, dedup; all when none is given",
+        help="control, parsers, ingest, build, clean, wikitext, damage, mojibake, language, leaks, personal, dedup; all when none is given",
     )
     parser.add_argument("--mb", type=int, default=100, help="MB of generated data of each kind [100]")
     parser.add_argument("--pairs", type=int, default=3, help="runs of each side [3]")

@@ -1,6 +1,6 @@
 """The way of a row, as a straight line.
 
-    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─dedup─▶ ─decontaminate─▶ ─allocate─▶ ─render─▶ splits
+    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─decontaminate─▶ ─dedup─▶ ─allocate─▶ ─render─▶ splits
 
 :func:`steps` is that line: each stage plans tasks from what the stages before it made, and a task whose fingerprint is known and
 whose files are what the manifest says is not run again. :func:`plan` walks the line without running anything; :func:`build` walks
@@ -23,13 +23,14 @@ from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
 from corpus.sources import get, registry, resolve
 from corpus.sources.base import Source
 from corpus.sources.found import scan
-from corpus.stages import allocate, clean, decontaminate, dedup, filter, identify, parse, render, sketch, stock
+from corpus.stages import allocate, clean, decontaminate, dedup, evaluation, filter, identify, leaks, parse, render, sketch, stock
 from corpus.stages.base import Context, UpstreamFile
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Partition, differences
 
-STAGES = tuple(s.NAME for s in (parse, identify, clean, filter, decontaminate, stock, sketch, dedup, allocate, render))
+_LINE = (parse, identify, clean, filter, evaluation, leaks, decontaminate, stock, sketch, dedup, allocate, render)
+STAGES = tuple(s.NAME for s in _LINE)
 
 Step = Generator[list[Task], Mapping[str, Partition], list[Partition]]
 
@@ -59,7 +60,14 @@ def steps(context: Context) -> Step:
     tasks = filter.plan(context, cleaned)
     ledgers = keep(tasks, (yield tasks))
 
-    tasks = decontaminate.plan(context, cleaned, ledgers)
+    # Leaks go before duplicates, so that the row that a duplicate names as kept does not go later as a leak.
+    tasks = evaluation.plan(context, cleaned, ledgers)
+    gathered = keep(tasks, (yield tasks))
+
+    tasks = leaks.plan(context, cleaned, gathered[0] if gathered else None)
+    found = keep(tasks, (yield tasks))
+
+    tasks = decontaminate.plan(context, cleaned, ledgers, found)
     ledgers += keep(tasks, (yield tasks))
 
     tasks = stock.plan(context, cleaned)
@@ -233,7 +241,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     renumbered: set[str] = set()  # sources whose identities an earlier stage will decide
     uncertain: set[str] = set()  # partitions that may have to be cleaned anew
     unstocked: set[str] = set()  # sources whose repeated phrases are to be counted
-    reassigned = False
+    reassigned = regathered = some = False
     try:
         while True:
             done = {}
@@ -243,6 +251,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                     clean.NAME: task.key.partition("/")[0] in renumbered,
                     filter.NAME: task.key in uncertain,
                     sketch.NAME: task.key.partition("/")[0] in unstocked,
+                    leaks.NAME: regathered and (known is not None or not some),
                     render.NAME: reassigned,
                 }
                 unsure = waits.get(task.stage, False) and not (task.stage == clean.NAME and _parsed_anew(task, before))
@@ -251,7 +260,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                 if known is not None and not unsure:
                     result.unchanged[task.stage] += 1
                 else:
-                    why = _why(task, before, warehouse) if known is None else "identities of its source are numbered anew"
+                    why = _why(task, before, warehouse) if known is None else _WAITING.get(task.stage, _RENUMBERED)
                     result.changes.append(Change(task.stage, task.key, why, certain=not unsure))
                 # A file that was damaged is made again with the same bytes, so what comes after can be told from the manifest.
                 known = known or warehouse.manifests.get(task.stage, task.key, task.fingerprint)
@@ -263,10 +272,20 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                         unstocked.add(task.key)
                     reassigned |= task.stage == allocate.NAME
                     known = Partition(task.stage, task.key, task.fingerprint, task.parts)
+                    if task.stage == evaluation.NAME:
+                        # What was found the last time is the best guess; whether anything is, is not known.
+                        last = before.get((task.stage, task.key))
+                        guess = dict(last.stats) if last is not None else {}
+                        regathered, some = True, bool(guess.pop("items", 0))
+                        known = replace(known, stats=guess)
                 done[task.key] = known
             tasks = line.send(done)
     except StopIteration:
         return result
+
+
+_RENUMBERED = "identities of its source are numbered anew"
+_WAITING = {leaks.NAME: "evaluation rows are gathered anew"}
 
 
 def _parsed_anew(task: Task, before: Mapping[tuple[str, str], Partition]) -> bool:

@@ -356,8 +356,8 @@ class Decontaminate(_Model):
     """
 
     enabled: bool = True
-    near: Annotated[float, Field(ge=0.5, le=1)] = 0.8
-    containment: Annotated[float, Field(gt=0, le=1)] = 0.7
+    near: Annotated[float, Field(ge=0.5, le=1)] = 0.7
+    containment: Annotated[float, Field(gt=0, le=1)] = 0.55
 
     @field_validator("near", "containment", mode="before")
     @classmethod

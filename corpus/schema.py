@@ -161,11 +161,46 @@ DROPPED = Table(
         Column("stage", pa.string(), "the stage that dropped it", False),
         Column("reason", pa.string(), "one of the documented drop reasons", False),
         Column("detail", pa.string(), "what exactly was found"),
-        Column("rule", pa.string(), "for a row outside a limit: the measure and the side, as in chars.min"),
-        Column("value", pa.float64(), "the row's value of that measure"),
+        Column(
+            "rule",
+            pa.string(),
+            "for a row outside a limit: the measure and the side, as in chars.min; for a leak: same_prompt, near_prompt or containment",
+        ),
+        Column(
+            "value",
+            pa.float64(),
+            "the row's value of that measure; for containment: the share of the evaluation row that it holds, by weight",
+        ),
         Column("bound", pa.float64(), "the limit that the recipe sets"),
         Column("kept_row_id", pa.string(), "for a duplicate or a leak: the row that was kept instead"),
-        Column("jaccard", pa.float64(), "exact Jaccard similarity to that row"),
+        Column("jaccard", pa.float64(), "exact Jaccard similarity to that row; for near_prompt: of the prompts"),
+    ),
+)
+
+EVALUATION = Table(
+    "evaluation",
+    "Rows that training rows must not leak, each distinct one once.",
+    (
+        Column("row_id", pa.string(), "the row", False),
+        Column("source", pa.string(), "its source", False),
+        Column("question", pa.list_(pa.string()), "texts of its prompt, without the options to choose from", False),
+        Column("options", pa.string(), "the options, where the prompt ends with some"),
+        Column("answer", pa.list_(pa.string()), "texts of its answer", False),
+        Column("document", pa.bool_(), "whether it is a document, whose text is not a prompt", False),
+    ),
+)
+
+LEAKS = Table(
+    "leaks",
+    "What was found in training rows of the evaluation rows, one entry for each row.",
+    (
+        Column("row_id", pa.string(), "the training row", False),
+        Column("source", pa.string(), "its source", False),
+        Column("rule", pa.string(), "near_prompt or containment", False),
+        Column("detail", pa.string(), "what exactly was found, and where", False),
+        Column("value", pa.float64(), "for containment: the share of the evaluation row that it holds, by weight"),
+        Column("jaccard", pa.float64(), "for near_prompt: exact Jaccard similarity of the prompts"),
+        Column("evaluation_id", pa.string(), "the evaluation row", False),
     ),
 )
 

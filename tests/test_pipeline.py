@@ -30,8 +30,9 @@ from tests.conftest import RECIPE, everything_below, hashes, instruction, json_l
 
 Build = Callable[..., pipeline.Outcome]
 HUB = "belle/train_0.5M_CN.json"
-AFTER_FILTER = {"dedup", "decontaminate", "allocate"}
-AFTER_CLEAN = {"filter", *AFTER_FILTER}
+AFTER_LEAKS = {"dedup", "allocate"}
+AFTER_FILTER = {"evaluation", "decontaminate", *AFTER_LEAKS}
+AFTER_CLEAN = {"filter", "leaks", *AFTER_FILTER}
 
 
 @pytest.fixture
@@ -154,18 +155,20 @@ def splits(**changes: Any) -> dict[str, Any]:
 
 
 CHANGES: dict[str, tuple[dict[str, Any], set[str], str]] = {
-    "filter.chars.max": ({"filter": [{"measure": "chars", "min": 2, "max": 500}]}, AFTER_CLEAN, "filter.chars.max is new"),
-    "filter.chars.min": ({"filter": [{"measure": "chars", "min": 3}]}, AFTER_CLEAN, "filter.chars.min 2.0 → 3.0"),
+    "filter.chars.max": ({"filter": [{"measure": "chars", "min": 2, "max": 500}]}, AFTER_CLEAN - {"leaks"}, "filter.chars.max is new"),
+    "filter.chars.min": ({"filter": [{"measure": "chars", "min": 3}]}, AFTER_CLEAN - {"leaks"}, "filter.chars.min 2.0 → 3.0"),
     "clean.rules": ({"clean": {"rules": ["trim"]}}, {"clean", *AFTER_CLEAN}, "clean.rules"),
     "clean.script": ({"clean": {"script": "simplified"}}, {"clean", *AFTER_CLEAN}, "clean.script keep → simplified"),
-    "dedup.exact": ({"dedup": {"exact": False}}, AFTER_FILTER, "dedup.exact True → False"),
-    "decontaminate.enabled": ({"decontaminate": {"enabled": False}}, AFTER_FILTER - {"dedup"}, "decontaminate.enabled True → False"),
+    "dedup.exact": ({"dedup": {"exact": False, "near": False}}, AFTER_LEAKS, "dedup.exact True → False"),
+    "decontaminate.enabled": ({"decontaminate": {"enabled": False}}, AFTER_FILTER - {"evaluation"}, "decontaminate.enabled True → False"),
+    "decontaminate.near": ({"decontaminate": {"near": 0.9}}, {"leaks", "decontaminate", *AFTER_LEAKS}, "decontaminate.near 0.7 → 0.9"),
+    "protect": ({"sources": ["*", {"name": "alpaca", "protect": True}]}, {"leaks", *AFTER_FILTER}, "protect with alpaca"),
     "seed": ({"seed": 8}, {"allocate"}, "seed 7 → 8"),
     "rows": ({"splits": splits(sft={"weight": 3, "eval": 0.2, "rows": 5})}, {"allocate"}, "splits.sft.rows None → 5"),
     "weight": ({"splits": splits(sft={"weight": 9, "eval": 0.2})}, {"allocate"}, "splits.sft.weight 3.0 → 9.0"),
     "eval": ({"splits": splits(sft={"weight": 3, "eval": 0.5})}, {"allocate"}, "splits.sft.eval 0.2 → 0.5"),
     "per_source": ({"splits": splits(pretrain={"per_source": {"c4": 3}})}, {"allocate"}, "splits.pretrain.per_source.c4 is new"),
-    "priority": ({"sources": ["*", {"name": "alpaca", "priority": 1}]}, AFTER_FILTER, "priority.alpaca 100 → 1"),
+    "priority": ({"sources": ["*", {"name": "alpaca", "priority": 1}]}, AFTER_LEAKS, "priority.alpaca 100 → 1"),
     "limits.record_mb": (
         {"limits": {"record_mb": 1}},
         {"parse", "identify", "clean", *AFTER_CLEAN},
@@ -279,13 +282,25 @@ def flip(data: bytes, at: int) -> bytes:
 def test_a_damaged_file_of_any_layer_is_found_and_made_again(built: tuple[Path, Path], copy: tuple[Path, Path], damage: str) -> None:
     data, root = copy
     expected = hashes(built[1])
-    for layer in ("parsed", "rejects", "clean", "measures", "dropped/filter", "dedup", "dropped/decontaminate", "allocate", "splits"):
+    for layer in (
+        "parsed",
+        "rejects",
+        "clean",
+        "measures",
+        "dropped/filter",
+        "leaks/alpaca",
+        "leaks/small",
+        "dedup",
+        "dropped/decontaminate",
+        "allocate",
+        "splits",
+    ):
         DAMAGES[damage](root / min(name for name in expected if name.startswith(layer)))
     planned, made = plan_and_build(data, root)
     assert hashes(root) == expected
     assert all(c.why == "its file is missing or is not what the manifest says" and c.certain for c in planned.changes)
     assert stages(made) == {*pipeline.STAGES} - {"identify"}
-    assert len(made) <= 9, "nothing but what was damaged"
+    assert len(made) <= 11, "nothing but what was damaged"
 
 
 def test_a_damaged_file_is_found_when_its_times_say_nothing(built: tuple[Path, Path], copy: tuple[Path, Path]) -> None:
@@ -317,7 +332,7 @@ def test_a_damaged_manifest_costs_its_partitions(built: tuple[Path, Path], copy:
     _, made = plan_and_build(data, root)
     assert hashes(root) == hashes(built[1])
     partitions = sum(1 for _ in Manifests(root).all())
-    assert len(made) == {"torn": 8, "altered": 8, "deleted": partitions, "garbage": 0}[damage]
+    assert len(made) == {"torn": 10, "altered": 10, "deleted": partitions, "garbage": 0}[damage]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"x": 1, "parsed": {}}', b"\xff\xfe"])

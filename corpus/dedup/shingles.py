@@ -25,9 +25,9 @@ BARE = np.uint64(0xFFFFFFFFFFFFFFF0)
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 """The multipliers of splitmix64."""
-_BASE = 0x9E3779B97F4A7C15
+BASE = 0x9E3779B97F4A7C15
 _SPREAD = 0xD6E8FEB86659FD93
-_SECOND = 0xA0761D6478BD642F
+SECOND = 0xA0761D6478BD642F
 _MARK_BITS = 16
 _MARKS = 1 << _MARK_BITS
 """Most shingles are told from all that are stock by their first bits."""
@@ -110,7 +110,7 @@ def _unmarked(hashes: np.ndarray, bounds: np.ndarray, out: np.ndarray, ends: np.
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _mix(x: np.uint64) -> np.uint64:
+def mix(x: np.uint64) -> np.uint64:
     x ^= x >> np.uint64(30)
     x *= np.uint64(_MIX_1)
     x ^= x >> np.uint64(27)
@@ -119,7 +119,7 @@ def _mix(x: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _spread(code: np.uint64) -> np.uint64:
+def spread(code: np.uint64) -> np.uint64:
     """A unit's value: without it, sums of small code points would collide more often than chance has it."""
     x = (code + np.uint64(1)) * np.uint64(_SPREAD)
     x ^= x >> np.uint64(32)
@@ -145,7 +145,7 @@ def _shingles(
     values = np.empty(longest * 3 // 2 + 2, dtype=np.uint64)
     powers = np.ones(n, dtype=np.uint64)
     for k in range(n - 2, -1, -1):
-        powers[k] = powers[k + 1] * np.uint64(_BASE)
+        powers[k] = powers[k + 1] * np.uint64(BASE)
     put = 0
     for row in range(len(bounds) - 1):
         started = put
@@ -153,43 +153,43 @@ def _shingles(
         while True:
             first, second = np.uint64(0), np.uint64(0)
             for text in range(bounds[row], bounds[row + 1]):
-                units = _units(data, offsets[text], offsets[text + 1], entries, several, signs, values)
+                units = scan(data, offsets[text], offsets[text + 1], entries, several, signs, values)
                 one, two = np.uint64(0), np.uint64(0)
                 for i in range(units):
-                    value = _spread(values[i])
+                    value = spread(values[i])
                     values[i] = value
                     # A sum, so that it needs no chain of multiplications; each value is first bound to its place.
-                    one += _mix(value + np.uint64(i) * np.uint64(_SECOND))
-                    two += _mix(value ^ (np.uint64(i) * np.uint64(_BASE)))
-                first = _mix(first + np.uint64(_BASE) + np.uint64(units)) ^ one
-                second = _mix(second + np.uint64(_SECOND) + np.uint64(units)) ^ two
+                    one += mix(value + np.uint64(i) * np.uint64(SECOND))
+                    two += mix(value ^ (np.uint64(i) * np.uint64(BASE)))
+                first = mix(first + np.uint64(BASE) + np.uint64(units)) ^ one
+                second = mix(second + np.uint64(SECOND) + np.uint64(units)) ^ two
                 part = np.uint64(parts[text])
                 if units >= n:
                     for i in range(units - n + 1):
                         rolled = np.uint64(0)
                         for k in range(n):
                             rolled += values[i + k] * powers[k]
-                        out[put + i] = _mix(rolled) & BARE | part
+                        out[put + i] = mix(rolled) & BARE | part
                     put += units - n + 1
                 elif units > 0:
-                    rolled = np.uint64(units) * np.uint64(_SECOND)
+                    rolled = np.uint64(units) * np.uint64(SECOND)
                     for k in range(units):
                         rolled += values[k] * powers[k]
-                    out[put] = _mix(rolled) & BARE | part
+                    out[put] = mix(rolled) & BARE | part
                     put += 1
             if put > started or signs:
                 break
             signs = True  # nothing but punctuation: then that is what is compared
         if put == started:
-            out[put] = _mix(np.uint64(_SECOND)) & BARE
+            out[put] = mix(np.uint64(SECOND)) & BARE
             put += 1
-        whole[row, 0], whole[row, 1] = _mix(first), _mix(second)
+        whole[row, 0], whole[row, 1] = mix(first), mix(second)
         ends[row + 1] = put
     return put
 
 
 @njit(cache=True, nogil=True)
-def _units(data: np.ndarray, at: int, end: int, entries: np.ndarray, several: np.ndarray, signs: bool, values: np.ndarray) -> int:
+def scan(data: np.ndarray, at: int, end: int, entries: np.ndarray, several: np.ndarray, signs: bool, values: np.ndarray) -> int:
     """The values of a text's units, and how many there are. `signs`: punctuation counts as well."""
     units = 0
     running = np.uint32(BREAK)
@@ -230,7 +230,7 @@ def _units(data: np.ndarray, at: int, end: int, entries: np.ndarray, several: np
             if kind == SIGN:
                 kind = np.uint32(ONE) if signs else np.uint32(BREAK)
             if kind == running and (kind == LETTER or kind == DIGIT):  # noqa: SIM109
-                word = (word ^ value) * np.uint64(_BASE)
+                word = (word ^ value) * np.uint64(BASE)
                 word ^= word >> np.uint64(29)
             elif kind != NOTHING:
                 if running != BREAK:
@@ -242,7 +242,7 @@ def _units(data: np.ndarray, at: int, end: int, entries: np.ndarray, several: np
                     units += 1
                 elif kind != BREAK:
                     running = kind
-                    word = (value + np.uint64(kind) * np.uint64(_SECOND)) * np.uint64(_BASE)
+                    word = (value + np.uint64(kind) * np.uint64(SECOND)) * np.uint64(BASE)
                     word ^= word >> np.uint64(29)
             if part == 0 or part == several.shape[1] or several[which, part] == 0:
                 break

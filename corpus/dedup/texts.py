@@ -44,7 +44,7 @@ class Texts:
 
     @classmethod
     def of(cls, column: pa.Array) -> Texts:
-        """One text a row, none of it learned. A null is an empty text."""
+        """One text a row, of no part. A null is an empty text."""
         n = len(column)
         offsets, data = buffers(column)
         return cls(offsets, data, np.arange(n + 1, dtype=np.int64), np.zeros(n, dtype=np.uint8), np.zeros(n, dtype=np.uint8))

@@ -181,7 +181,9 @@ SOURCES: tuple[Source, ...] = (
         license="MIT",
         folder="pubmedqa",
         files=(
-            Files("ori_pqal.json", subset="labeled"),
+            # Its publisher tests on one half of the labelled questions, which a separate list of ids names, and trains on the other by
+            # cross-validation. The list is not read with it, so all of them are held out.
+            Files("ori_pqal.json", subset="labeled", split="test"),
             Files("ori_pqaa.json", subset="artificial"),
             Files("ori_pqau.json", subset="unlabeled"),
         ),
@@ -196,7 +198,10 @@ SOURCES: tuple[Source, ...] = (
         address="https://huggingface.co/datasets/qiaojin/PubMedQA",
         license="MIT",
         folder="pubmedqa_hub",
-        files=tuple(Files(f"pqa_{part}/*.parquet", subset=part) for part in ("labeled", "artificial", "unlabeled")),
+        files=tuple(
+            Files(f"pqa_{part}/*.parquet", subset=part, split="test" if part == "labeled" else None)
+            for part in ("labeled", "artificial", "unlabeled")
+        ),
         parse=pubmedqa_hub,
         hub=Hub("qiaojin/PubMedQA", ("*/*.parquet",)),
     ),

@@ -24,7 +24,7 @@ from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import FileEntry, Partition
 
 NAME = "allocate"
-VERSION = 2
+VERSION = 3
 
 
 def plan(context: Context, cleaned: list[Partition], ledgers: list[Partition]) -> list[Task]:
@@ -39,11 +39,14 @@ def plan(context: Context, cleaned: list[Partition], ledgers: list[Partition]) -
             parts=parts(
                 NAME, VERSION, writes=(ASSIGNED, ALLOCATION, DROPPED),
                 inputs={f"{p.stage}:{p.key}": p.fingerprint for p in inputs}, libs=("pyarrow", "duckdb"),
-                splits=splits, seed=recipe.seed,
+                splits=splits, seed=recipe.seed, protect=sorted(context.protected),
             ),
             run=run,
             inputs=tuple(inputs),
-            spec={"recipe": recipe, "sources": tuple(sorted(context.sources)), "folder": context.folder},
+            spec={
+                "recipe": recipe, "sources": tuple(sorted(context.sources)), "folder": context.folder,
+                "protect": sorted(context.protected),
+            },
             size=sum(f.bytes for p in cleaned for f in p.of("clean")),
         )
     ]  # fmt: skip
@@ -58,6 +61,9 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     dropped = sql.ledger(root, task.inputs)
     with sql.session(root) as db:
         _parameters(db, recipe, task.spec["sources"])
+        db.execute("CREATE TABLE protected(source VARCHAR)")
+        for source in task.spec["protect"]:
+            db.execute("INSERT INTO protected VALUES (?)", [source])
         db.execute("CREATE TABLE parts(path VARCHAR, number INTEGER)")
         if files_of:
             db.executemany("INSERT INTO parts VALUES (?, ?)", [[str(root / e.path), n] for n, (_, e) in enumerate(files_of)])

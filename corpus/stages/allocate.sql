@@ -5,10 +5,12 @@
 -- prompt, the split and the seed alone, so adding a source moves no prompt that was there before.
 --
 -- {clean}, {dropped}: clean partitions, and the ledger of the stages between. Tables: `splits(split, weight, rows, eval, shared, upstream, asks, spoken)`,
--- `takes(split, kind, source)` (every combination a split accepts), `per_source(split, source, rows)`, `parts(path, number)`; `$seed`.
+-- `takes(split, kind, source)` (every combination a split accepts), `per_source(split, source, rows)`, `parts(path, number)`,
+-- `protected(source)` (all rows of these are as if marked test); `$seed`.
 CREATE TEMP TABLE alive AS
 SELECT
-    c.row_id, c.source, c.kind, c.asks, md5(c.prompt_key::VARCHAR) AS prompt, coalesce(c.upstream_split, 'train') AS upstream, p.number AS partition
+    c.row_id, c.source, c.kind, c.asks, md5(c.prompt_key::VARCHAR) AS prompt, 
+    CASE WHEN c.source IN (SELECT source FROM protected) THEN 'test' ELSE coalesce(c.upstream_split, 'train') END AS upstream, p.number AS partition
 FROM {clean} AS c JOIN parts AS p ON c.filename = p.path ANTI JOIN (SELECT row_id FROM {dropped}) AS d USING (row_id);
 
 -- Every split that could take a row. What is to be answered must ask: a prompt that ends with an answer, or an empty one (rankings of texts), is no

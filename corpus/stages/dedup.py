@@ -259,9 +259,17 @@ def _figures(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     }
 
 
-def save(db: duckdb.DuckDBPyConnection, query: str, root: Path, relative: str, table: Table, name: str) -> FileEntry:
-    """Commits the result of an ordered query as one file of schema `table`, in row groups of bounded size."""
+def save(
+    db: duckdb.DuckDBPyConnection,
+    query: str,
+    root: Path,
+    relative: str,
+    table: Table,
+    name: str,
+    bound: Mapping[str, Any] | None = None,
+) -> FileEntry:
+    """Commits the result of an ordered query as one file of schema `table`, in row groups of bounded size. `bound`: its parameters."""
     with PartitionWriter(root, relative, table.schema, name) as writer:
-        for batch in db.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
+        for batch in db.sql(query, params=bound).to_arrow_reader(_ROWS_AT_ONCE):
             writer.write(pa.table(batch.columns, names=table.schema.names).cast(table.schema))
     return writer.committed

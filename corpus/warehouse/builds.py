@@ -2,8 +2,8 @@
 
 Layout below the root:
 
-    parsed/ rejects/ clean/ measures/ sketches/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/    parquet (and band
-                                entries), the truth
+    parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/
+                                parquet (and band entries), the truth
     manifests/<stage>.jsonl     what counts (see `manifest`)
     builds/<recipe>.json        the partitions of the recipe's last complete build
     builds.jsonl                history of builds
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from corpus.recipe import Recipe
     from corpus.stages.base import Context
 
-LAYERS = ("parsed", "rejects", "clean", "measures", "sketches", "dropped", "dedup", "allocate", "splits")
+LAYERS = ("parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "allocate", "splits")
 
 
 _OWN = re.compile(
@@ -83,7 +83,13 @@ class Build:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             settings=recipe.model_dump(mode="json"),
             sources={
-                s.name: {"about": s.about, "address": s.address, "license": s.license, "priority": context.priority[s.name]}
+                s.name: {
+                    "about": s.about,
+                    "address": s.address,
+                    "license": s.license,
+                    "priority": context.priority[s.name],
+                    "protect": s.name in context.protected,
+                }
                 for s in context.sources.values()
             },
             partitions=tuple((p.stage, p.key, p.fingerprint) for p in made),

@@ -144,7 +144,11 @@ def _small_tables(db: duckdb.DuckDBPyConnection, build: Build) -> None:
             whole = accounts.setdefault((p.stats["source"], a["file"]), [a["container"], a["encoding"], 0, 0, 0, 0, 0])
             whole[2:] = [x + y for x, y in zip(whole[2:], counts, strict=True)]
     _insert(db, "files", [[*key, *values] for key, values in accounts.items()])
-    _insert(db, "source_list", [[n, s["about"], s["address"], s["license"], s["priority"]] for n, s in build.sources.items()])
+    _insert(
+        db,
+        "source_list",
+        [[n, s["about"], s["address"], s["license"], s["priority"], s.get("protect", False)] for n, s in build.sources.items()],
+    )
     _insert(
         db, "partitions", [[p.stage, p.key, p.fingerprint, f.table, f.path, f.rows, f.bytes, f.sha256] for p in build.made for f in p.files]
     )

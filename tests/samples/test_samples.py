@@ -110,10 +110,13 @@ def test_exact_duplicates_lie_within_and_across_sources() -> None:
 
 def test_evaluation_questions_occur_in_training_files() -> None:
     exact = "小明有 24 颗糖，分给 5 个朋友，每人分得一样多，最多每人几颗？还剩几颗？"
-    changed = "小明有 24 颗糖，平均分给 5 个小朋友，每人最多分得几颗？还剩下几颗？"
+    changed = "小红有 24 颗糖，分给 5 个朋友，每人分得一样多，最多每人几颗？还剩几颗？"
     assert exact.encode() in content("belle/eval_set.json")
     assert exact.encode() in content("belle/Belle_open_source_1M.json")
     assert changed.encode() in content("belle/train_2M_CN.json")
+    within = "研究人员追踪了五千名老人十年，发现每周步行超过一百五十分钟的人，患心血管疾病的风险比很少运动的人低约三成。"
+    assert within.encode() in content("belle/eval_set.json")
+    assert within.encode() in content("belle/train_2M_CN.json")
 
 
 @pytest.mark.parametrize(

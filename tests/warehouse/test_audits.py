@@ -37,6 +37,9 @@ CASES: list[tuple[str, set[str], list[str]]] = [
         f"UPDATE clean SET prompt_key = (SELECT prompt_key FROM clean WHERE row_id = {held('test')}) WHERE row_id = {held('pretrain')}",
         "UPDATE split_list SET shared = true WHERE split = 'pretrain'",
     ]),
+    ("a row that is held out is trained on", {"evaluation_is_not_trained_on"}, [
+        "UPDATE clean SET upstream_split = 'validation' WHERE row_id IN (SELECT row_id FROM assigned WHERE split = 'sft' AND part = 'train')",
+    ]),
     ("a ledger entry without a row", {"ledger_has_no_orphans"}, [f"UPDATE dropped SET row_id = {NOBODY} WHERE row_id = {DUPLICATE}"]),
     ("a row dropped twice", {"ledger_has_no_orphans"}, [
         f"UPDATE dropped SET row_id = (SELECT min(row_id) FROM dropped AS d WHERE d.source = dropped.source AND d.row_id > {DUPLICATE} "

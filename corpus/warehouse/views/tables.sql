@@ -12,12 +12,13 @@ COMMENT ON COLUMN files.rows IS 'rows made of them';
 COMMENT ON COLUMN files.rejects IS 'rejected records';
 COMMENT ON COLUMN files.recovered IS 'damaged records that were read after all';
 
-CREATE TABLE source_list(source VARCHAR, about VARCHAR, address VARCHAR, license VARCHAR, priority INTEGER);
+CREATE TABLE source_list(source VARCHAR, about VARCHAR, address VARCHAR, license VARCHAR, priority INTEGER, protect BOOLEAN);
 COMMENT ON TABLE source_list IS 'The sources of the recipe; the view sources adds the counts.';
 COMMENT ON COLUMN source_list.about IS 'what it is';
 COMMENT ON COLUMN source_list.address IS 'where its publisher describes it';
 COMMENT ON COLUMN source_list.license IS 'terms as the publisher states them';
 COMMENT ON COLUMN source_list.priority IS 'lower numbers win among equal rows';
+COMMENT ON COLUMN source_list.protect IS 'whether all its rows are evaluation rows';
 
 CREATE TABLE split_list(split VARCHAR, shared BOOLEAN);
 COMMENT ON TABLE split_list IS 'The splits of the recipe; shared ones may hold rows of others.';
