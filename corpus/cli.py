@@ -209,8 +209,10 @@ def sources(names: tuple[str, ...], data: Path | None, missing: bool, found: boo
 def dedup(file: Path, text: str, identity: str | None, unit: str, threshold: float, out: Path, as_json: bool) -> None:
     """Find exact and near duplicates in one parquet FILE. Needs no warehouse; FILE stays as it is."""
     from corpus.dedup import deduplicate
+    from corpus.dedup.library import check_out
     from corpus.dedup.summary import progress, told
 
+    check_out(out, file)
     with progress(file, quiet=as_json) as tell:
         result = deduplicate(file, text=text, id=identity, unit=unit, threshold=threshold, work=out, report=tell)
         result.write(out)
@@ -265,7 +267,7 @@ def main() -> None:
         e.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):  # click makes the one of the other
-        sys.stderr.write("interrupted; what was committed is kept, and the same command goes on from there\n")
+        sys.stderr.write("interrupted; what was committed is kept; run the same command again\n")
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -279,7 +281,7 @@ def main() -> None:
         if e.filename is None and e.errno is None:
             raise
         where = f"{e.filename}: " if e.filename else ""
-        sys.stderr.write(f"corpus: {where}{e.strerror or e}; what was committed is kept, and the same command goes on from there\n")
+        sys.stderr.write(f"corpus: {where}{e.strerror or e}; what was committed is kept; run the same command again\n")
         sys.exit(2)
 
 

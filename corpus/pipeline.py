@@ -144,7 +144,7 @@ def _choices(recipe: Recipe, known: Mapping[str, Source]) -> tuple[dict[str, Sou
     for choice in recipe.sources:
         if choice.name == "*":
             for name in known:
-                choices.setdefault(name, SourceChoice(name=name, priority=choice.priority, protect=choice.protect))
+                choices.setdefault(name, choice.model_copy(update={"name": name}))
             continue
         if choice.files:
             own[choice.name] = choice.model_dump(include=set(OWN_FIELDS))
@@ -370,6 +370,7 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
     with writer_lock(root):
         warehouse = Warehouse(root)
         _apart(data, root)
+        warehouse.clear()
         ctx, unclaimed = context(recipe, data, warehouse.index)
         ctx = replace(ctx, judged=_judged(warehouse, recipe.name))
         built: Counter[str] = Counter()

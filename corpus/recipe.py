@@ -658,6 +658,8 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
         model = Limit
     elif loc and loc[0] == "splits":
         model = SplitSpec
+    elif loc[:2] == ("dedup", "limits"):
+        model = DedupLimits
     elif loc:
         model = inner.get(str(loc[0]), Recipe)
     return list(model.model_fields)

@@ -289,7 +289,7 @@ def test_ctrl_c_and_a_closed_pipe(place: tuple[Path, Path, Path], tmp_path: Path
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.strip() == "interrupted; what was committed is kept, and the same command goes on from there"
+    assert said.strip() == "interrupted; what was committed is kept; run the same command again"
 
     reader = subprocess.Popen(
         [sys.executable, "-m", "corpus.cli", "sql", "FROM rows, range(500)", "--format", "csv", "--warehouse", root],

@@ -12,15 +12,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from corpus import pipeline
-from corpus.errors import DataError, RejectLimitError
+from corpus.errors import DataError, RejectLimitError, WarehouseError
 from corpus.executors.local import LocalExecutor
 from corpus.recipe import Recipe, parse
+from corpus.stages.compared import pieces
 from corpus.warehouse.commit import TMP_MARK
+from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Manifests
 from tests.conftest import RECIPE, everything_below, hashes, instruction, json_lines, make_build, make_data, marks, query, recipe_of
 
@@ -252,6 +256,18 @@ def test_removing_a_source_removes_its_files(copy: tuple[Path, Path]) -> None:
     assert query(root, "SELECT count(*) FROM sources WHERE source = 'c4'") == [(0,)]
 
 
+def test_what_is_said_of_all_sources_holds_for_each(data: Path, root: Path) -> None:
+    said = "{name: '*', priority: 7, key: exact, protect: true, most_near: 0.3}"
+    recipe = parse(f"name: r\nsources:\n  - {said}\n  - {{name: alpaca, key: answer}}\n", "my.yaml")
+    found, _ = pipeline.context(recipe, data, InputIndex(root))
+    others = set(found.sources) - {"alpaca"}
+    assert others
+    assert {name: found.keys[name] for name in found.sources} == {"alpaca": "answer"} | dict.fromkeys(others, "exact")
+    assert found.protected == others
+    assert found.most_near == dict.fromkeys(others, 0.3)
+    assert {found.priority[name] for name in others} == {7}
+
+
 def test_a_plan_makes_no_warehouse(data: Path, root: Path) -> None:
     planned = pipeline.plan(recipe_of(), data, root)
     assert not root.exists()
@@ -380,6 +396,31 @@ def test_leftovers_are_swept_even_when_nothing_has_changed(copy: tuple[Path, Pat
     assert [p for p in left if p.exists()] == []
     assert hashes(root) == before
     assert not (root / "parsed/nobody").exists()
+
+
+def test_what_killed_builds_spilled_is_gone_before_the_next_needs_the_space(copy: tuple[Path, Path]) -> None:
+    data, root = copy
+    (root / ".spill-abc").mkdir()
+    (root / ".spill-abc" / "00000.sets").write_bytes(b"left")
+    shutil.rmtree(data)
+    with pytest.raises(DataError):
+        make_build(data, root)
+    assert not (root / ".spill-abc").exists()
+
+
+@pytest.mark.parametrize("damage", ["torn", "no UTF-8"])
+def test_rows_that_are_not_as_they_were_written_are_not_compared(built: tuple[Path, Path], tmp_path: Path, damage: str) -> None:
+    path = next((built[1] / "clean").rglob("*.parquet"))
+    if damage == "torn":
+        (tmp_path / "rows.parquet").write_bytes(path.read_bytes()[:-20])
+    else:
+        table = pq.read_table(path, partitioning=None)
+        ends = pa.py_buffer(np.arange(table.num_rows + 1, dtype=np.int32))
+        texts = pa.StringArray.from_buffers(table.num_rows, ends, pa.py_buffer(b"\xf0" * table.num_rows))
+        pq.write_table(table.set_column(table.schema.get_field_index("text"), "text", texts), tmp_path / "rows.parquet")
+    assert list(pieces(path, "whole"))
+    with pytest.raises(WarehouseError, match=r"rows\.parquet: is not as it was written: .*; build again with --verify"):
+        list(pieces(tmp_path / "rows.parquet", "whole"))
 
 
 def test_what_a_user_puts_into_the_warehouse_stays(copy: tuple[Path, Path]) -> None:

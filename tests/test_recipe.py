@@ -29,6 +29,7 @@ MISTAKES = {
     # unknown keys
     "nmae: r\nname: r\nsources: [belle-1m]": ["my.yaml:1: unknown key 'nmae'", "did you mean 'name'?"],
     GOOD + "clean:\n  scrip: keep": ["my.yaml:4: unknown key 'clean.scrip'", "'script'", "known here are rules, without"],
+    GOOD + "dedup:\n  limits: {near_shar: 1}": ["my.yaml:4: unknown key 'dedup.limits.near_shar'; did you mean 'near_share'"],
     GOOD + "filter:\n  - measure: char\n    min: 3": ["my.yaml:4: filter.0.measure: there is no measure 'char'", "did you mean 'chars'"],
     GOOD + "filter: [{measure: chars, most: 3}]": ["my.yaml:3: unknown key 'filter.0.most'", "known here are measure, min, max"],
     GOOD + "filter: [{measure: chars, among: [zh]}]": ["my.yaml:3: filter.0: measure 'chars' is a number: limit it with min and max"],

@@ -9,6 +9,8 @@ with the lowest id, whatever their order in the file.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,18 +23,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.dedup.files import Column, batches, schema
+from corpus.dedup.files import Column, schema, told, values
 from corpus.dedup.minhash import Scheme
 from corpus.dedup.near import Measure, Verdicts, judged, meet, sketch
 from corpus.dedup.units import Unit
 from corpus.errors import DataError, UsageError, nearest
 
-TABLES = ("kept", "dropped", "clusters", "pairs")
+TABLES = {
+    "kept": ("row_id",),
+    "dropped": ("row_id", "kept_row_id", "jaccard"),
+    "clusters": ("row_id", "cluster"),
+    "pairs": ("row_id", "other_id", "jaccard", "accepted"),
+}
+"""The tables of a result, and their columns."""
+_FOLDER = ".dedup-spill-"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was found. `id` is the type of the id column; int64, the row's number, where there is none.
+    """What was found. `id` is the type of the id column, large_string for texts; int64, the row's number, where there is none.
 
     Attributes:
         kept: row_id, in the order of the file.
@@ -51,10 +60,42 @@ class Result:
     exact: int
 
     def write(self, folder: Path) -> None:
-        """Writes each table as a parquet file into `folder`."""
+        """Writes each table as a parquet file into `folder`, where nothing but the tables of an earlier run is replaced.
+
+        Raises:
+            UsageError: when another file of such a name is there.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        for name in TABLES:
-            pq.write_table(getattr(self, name), folder / f"{name}.parquet", compression="zstd")
+        check_out(folder)
+        with _folder(folder) as apart:  # so that there never are halves of tables, nor tables of two runs
+            for name in TABLES:
+                pq.write_table(getattr(self, name), apart / f"{name}.parquet", compression="zstd")
+            for name in TABLES:
+                os.replace(apart / f"{name}.parquet", folder / f"{name}.parquet")
+
+
+def check_out(folder: Path, source: Path | None = None) -> None:
+    """Sees to it that a result can be written into a folder without a loss.
+
+    Args:
+        folder: need not exist.
+        source: the file that is to be deduplicated.
+
+    Raises:
+        UsageError: when a file there that would be replaced is `source`, or was not written by `Result.write`.
+    """
+    for name, columns in TABLES.items():
+        path = folder / f"{name}.parquet"
+        if not os.path.lexists(path):
+            continue
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise UsageError(f"{path} is the file that is to be read, and would be replaced; choose another folder")
+        try:
+            ours = path.is_file() and tuple(pq.read_schema(path).names) == columns
+        except (pa.ArrowException, OSError):
+            ours = False
+        if not ours:
+            raise UsageError(f"{path} is no result of an earlier run, and would be replaced; choose another folder, or move it away")
 
 
 def deduplicate(
@@ -84,7 +125,7 @@ def deduplicate(
     """
     source = Path(source) if isinstance(source, str) else source
     if unit not in list(Unit):
-        raise UsageError(f"there is no unit {unit!r}{nearest(unit, list(Unit))}; known are {', '.join(Unit)}")
+        raise UsageError(f"there is no unit {unit!r}{nearest(unit, map(str, Unit))}; known are {', '.join(Unit)}")
     if not 0.5 <= threshold <= 1:
         raise UsageError(f"threshold {threshold:g} is not between 0.5 and 1")
     _check(source, text, id)
@@ -111,30 +152,67 @@ def deduplicate(
 
 def _check(source: Path | pa.Table, text: str, id: str | None) -> None:
     names = schema(source)
-    where = source if isinstance(source, Path) else "the table"
+    where = told(source)
     for name in (text, id):
-        if name is not None and name not in names.names:
+        if name is None:
+            continue
+        if name not in names.names:
             raise DataError(f"{where}: there is no column {name!r}{nearest(name, names.names)}; it has {', '.join(names.names)}")
+        if names.names.count(name) > 1:
+            raise DataError(f"{where}: there are {names.names.count(name)} columns {name!r}; give each a name of its own")
     of = names.field(text).type
-    if pa.types.is_dictionary(of):
-        of = of.value_type
-    if not (pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of)):
+    if not _is_text(of):
         raise DataError(f"{where}: column {text!r} is {of}, expected text")
     if id is not None:
         of = names.field(id).type
-        if not (pa.types.is_integer(of) or pa.types.is_string(of) or pa.types.is_large_string(of)):
+        if not (pa.types.is_integer(of) or _is_text(of)):
             raise DataError(f"{where}: column {id!r} is {of}, expected integers or text")
+
+
+def _is_text(of: pa.DataType) -> bool:
+    if pa.types.is_dictionary(of):
+        of = of.value_type
+    return pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of)
 
 
 @contextmanager
 def _folder(work: Path | None) -> Iterator[Path]:
+    """A folder for temporary files. Those of runs that were killed go when the next one begins: a lock tells them from those in use."""
     if work is not None:
         work.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="dedup-", dir=work))
+        for left in work.glob(f"{_FOLDER}????????"):
+            with _held(left, wait=False) as ours:
+                if ours:
+                    shutil.rmtree(left, ignore_errors=True)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=work))
+        with _held(folder, wait=True) as ours:
+            if not ours:  # another run took it for one that was left, before it was locked
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        return
+
+
+@contextmanager
+def _held(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether this process holds the lock of a folder, which still is there."""
     try:
-        yield folder
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            ours = folder.is_dir()
+        except OSError:
+            ours = wait  # a file system without locks: nothing is taken for left
+        yield ours
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
 
 
 def _numbers(n: int) -> np.ndarray:
@@ -171,7 +249,11 @@ class _Ids:
             DataError: when one is null, or two are the same.
         """
         numbers = np.flatnonzero(concerned)
-        values: pa.Array = pa.array(numbers) if id is None else _unique_ids(source, id).take(pa.array(numbers))
+        if id is None:
+            values: pa.Array = pa.array(numbers)
+        else:
+            _check_unique(source, id)
+            values = _chosen(source, id, concerned).combine_chunks()
         order = pc.sort_indices(values).to_numpy()
         by_id = np.empty(len(order), dtype=np.int64)
         by_id[order] = np.arange(len(order))
@@ -188,22 +270,51 @@ class _Ids:
         return self.values.take(pa.array(np.searchsorted(self.numbers, rows)))
 
 
-def _unique_ids(source: Path | pa.Table, id: str) -> pa.Array:
-    """All ids.
+def _identities(source: Path | pa.Table, id: str) -> Iterator[pa.Array]:
+    """The column of ids, texts as large_string: 2 GB of ids are no more than 60 million of 32 characters."""
+    of = schema(source).field(id).type
+    for column in values(source, id):
+        yield column.cast(pa.large_string()) if _is_text(of) else column
+
+
+def _chosen(source: Path | pa.Table, id: str, wanted: np.ndarray) -> pa.ChunkedArray:
+    """The ids of some rows (bool[rows])."""
+    of = schema(source).field(id).type
+    parts, base = [], 0
+    for column in _identities(source, id):
+        parts.append(column.filter(pa.array(wanted[base : base + len(column)])))
+        base += len(column)
+    return pa.chunked_array(parts, pa.large_string() if _is_text(of) else of)
+
+
+def _check_unique(source: Path | pa.Table, id: str) -> None:
+    """Looks at the ids of all rows: were one of a dropped row that of another row as well, who drops rows by their ids would lose both.
 
     Raises:
         DataError: when one is null, or two are the same.
     """
-    parts = [batch.column(0) for batch in batches(source, [id])]
-    values = pa.chunked_array(parts, schema(source).field(id).type).combine_chunks()
-    if values.null_count:
-        raise DataError(f"column {id!r}: row {values.is_null().index(True).as_py():,} has no id")
-    if pc.count_distinct(values).as_py() < len(values):
-        counts = values.value_counts()
-        again = counts.field("values")[pc.greater(counts.field("counts"), 1).index(True).as_py()]
-        a, b = pc.indices_nonzero(pc.equal(values, again)).to_pylist()[:2]
-        raise DataError(f"column {id!r}: rows {a:,} and {b:,} have the same id {again.as_py()!r}; ids must be unique")
-    return values
+    import polars as pl
+
+    parts, base = [], 0
+    for column in _identities(source, id):
+        if column.null_count:
+            raise DataError(f"{told(source)}: column {id!r}: row {base + column.is_null().index(True).as_py():,} has no id")
+        parts.append(pl.Series(column).hash().to_numpy())
+        base += len(column)
+    hashes = _joined(parts, np.uint64)
+    ordered = np.sort(hashes)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(again):
+        return
+    wanted = np.isin(hashes, again)  # or only their hashes are the same
+    rows = np.flatnonzero(wanted)
+    found = _chosen(source, id, wanted).combine_chunks()
+    order = pc.sort_indices(found).to_numpy()
+    found = found.take(pa.array(order))
+    if (twice := pc.equal(found[1:], found[:-1]).index(True).as_py()) >= 0:
+        a, b = sorted(rows[order[twice : twice + 2]].tolist())
+        what = f"{found[twice].as_py()!r:.80}"
+        raise DataError(f"{told(source)}: column {id!r}: rows {a:,} and {b:,} have the same id {what}; ids must be unique")
 
 
 def _best(leaders: np.ndarray, unique: np.ndarray, ids: _Ids) -> np.ndarray:
@@ -273,14 +384,7 @@ def _result(
 
 
 def _kept(source: Path | pa.Table, id: str | None, kept: np.ndarray) -> pa.ChunkedArray:
-    if id is None:
-        return pa.chunked_array([pa.array(np.flatnonzero(kept))])
-    parts, base = [], 0
-    for batch in batches(source, [id]):
-        column = batch.column(0)
-        parts.append(column.filter(pa.array(kept[base : base + len(column)])))
-        base += len(column)
-    return pa.chunked_array(parts, schema(source).field(id).type)
+    return pa.chunked_array([pa.array(np.flatnonzero(kept))]) if id is None else _chosen(source, id, kept)
 
 
 def _joined(parts: list[np.ndarray], of: type = np.int64) -> np.ndarray:

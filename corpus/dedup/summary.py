@@ -9,23 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from corpus.dedup.files import rows
 from corpus.dedup.library import TABLES, Result
 
 
 @contextmanager
 def progress(file: Path, *, quiet: bool) -> Iterator[Callable[[int], None] | None]:
     """What is told of rows as they are read: a bar on a terminal, nothing elsewhere."""
-    if quiet or not sys.stderr.isatty() or not file.is_file():
+    if quiet or not sys.stderr.isatty():
         yield None
         return
+    total = rows(file)
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=pq.read_metadata(file).num_rows)
-        yield lambda rows: bar.advance(task, rows)
+        task = bar.add_task("reading", total=total)
+        yield lambda done: bar.advance(task, done)
 
 
 def told(result: Result, out: Path, *, as_json: bool) -> str:

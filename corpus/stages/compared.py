@@ -17,6 +17,7 @@ from corpus.dedup.texts import ANSWER, PROMPT, REJECTED, Texts, buffers
 from corpus.recipe import Key
 from corpus.schema import ROLES, Kind
 from corpus.stages.spoken import CONVERSATIONS, TEXTS, Flat, Spoken, last_turns
+from corpus.warehouse.commit import reading
 
 COLUMNS = ("kind", *CONVERSATIONS, *TEXTS)
 _KEYS = ("whole", "prompt", "answer")
@@ -122,14 +123,18 @@ def pieces(path: Path, key: Key, *extra: str, wanted: np.ndarray | None = None) 
         The numbers of the rows in the file (int64), what is compared of them, and the extra columns.
     """
     base = 0
-    with pq.ParquetFile(path) as file:
+    with reading(path):
+        opened = pq.ParquetFile(path)
+    with opened as file:
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             mask = None if wanted is None else wanted[base : base + rows]
             base += rows
             if mask is not None and not mask.any():
                 continue
-            table = file.read_row_group(group, columns=[*COLUMNS, *extra], use_threads=False)
+            with reading(path):
+                table = file.read_row_group(group, columns=[*COLUMNS, *extra], use_threads=False)
+                table.validate(full=True)  # the kernels take it on trust that texts are UTF-8
             numbers = np.arange(base - rows, base, dtype=np.int64)
             if mask is not None:
                 table, numbers = table.filter(pa.array(mask)), numbers[mask]

@@ -21,7 +21,7 @@ from corpus.executors.task import Report, Task
 from corpus.recipe import Key
 from corpus.schema import STOCK
 from corpus.stages.base import Context, parts
-from corpus.warehouse.commit import write_table
+from corpus.warehouse.commit import reading, write_table
 from corpus.warehouse.manifest import Partition
 
 NAME = "stock"
@@ -68,7 +68,10 @@ def digests(made: list[Partition]) -> Mapping[str, str]:
 def shingles_of(root: Path, partition: Partition) -> np.ndarray:
     """The shingles that are stock in a source (uint64, ascending)."""
     files = partition.of("stock")
-    return pq.read_table(root / files[0].path, columns=["shingle"])["shingle"].to_numpy() if files else np.zeros(0, dtype=np.uint64)
+    if not files:
+        return np.zeros(0, dtype=np.uint64)
+    with reading(root / files[0].path):
+        return pq.read_table(root / files[0].path, columns=["shingle"])["shingle"].to_numpy()
 
 
 def run(task: Task, root: Path, report: Report) -> Partition:

@@ -206,6 +206,11 @@ class Warehouse:
         history = [*self.history(), line]
         write_bytes(self.root / "builds.jsonl", "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in history).encode())
 
+    def clear(self) -> None:
+        """Removes what killed builds spilled: as much as the corpus each time, for whoever is short of space and tries again."""
+        for left in self.root.glob(".spill-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
     def sweep(self) -> None:
         """Removes every partition and file that no recipe's last complete build consists of.
 
@@ -223,8 +228,7 @@ class Warehouse:
                         path.unlink()
                 if not any(Path(folder).iterdir()):
                     Path(folder).rmdir()
-        for left in self.root.glob(".spill-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        self.clear()
         for left in [*self.root.glob(f"*{TMP_MARK}*"), *self.root.glob(f"*/*{TMP_MARK}*")]:
             left.unlink(missing_ok=True)
         self._verified = {k: v for k, v in self._verified.items() if k in wanted}

@@ -18,6 +18,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corpus.errors import WarehouseError
 from corpus.warehouse.manifest import FileEntry
 
 _DICTIONARY = {
@@ -221,6 +222,19 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.fsync(f.fileno())
     os.replace(tmp, path)
     sync_folder(path.parent)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Says of a committed file that cannot be read what to do.
+
+    Raises:
+        WarehouseError: for what pyarrow says of files that are missing or damaged.
+    """
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as e:
+        raise WarehouseError(f"{path}: is not as it was written: {e}; build again with --verify") from e
 
 
 def sync_folder(folder: Path) -> None:
