@@ -206,7 +206,7 @@ def _occurrences(hashes: np.ndarray, keys: np.ndarray, shift: np.uint64, buckets
 def _mark(keys: np.ndarray, bitmap: np.ndarray) -> None:
     mask = np.uint64(len(bitmap) * 64 - 1)
     for key in keys:
-        bit = key >> np.uint64(4) & mask  # the lowest four are no part of the hash
+        bit = key >> np.uint64(6) & mask  # the lowest six are no part of the hash
         bitmap[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
 
 
@@ -217,7 +217,7 @@ def _sift(hashes: np.ndarray, bounds: np.ndarray, bitmap: np.ndarray, out: np.nd
     for row in range(len(bounds) - 1):
         for i in range(bounds[row], bounds[row + 1]):
             key = hashes[i]
-            bit = key >> np.uint64(4) & mask  # the lowest four are no part of the hash
+            bit = key >> np.uint64(6) & mask  # the lowest six are no part of the hash
             out[put] = key
             # Without a branch, so that many places of the bitmap are fetched at once: three times as fast.
             put += int(bitmap[bit >> np.uint64(6)] >> (bit & np.uint64(63)) & np.uint64(1))

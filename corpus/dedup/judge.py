@@ -18,7 +18,7 @@ from numba import njit
 
 from corpus.dedup.minhash import KEY_BITS
 from corpus.dedup.shingles import BARE, Shingles
-from corpus.dedup.texts import ANSWER, PROMPT, REJECTED, STOCK
+from corpus.dedup.texts import ANSWER, LAST_ANSWER, LAST_QUESTION, PROMPT, REJECTED, STOCK
 
 KEPT_OF_BAND = 32
 """So many kept rows of one band's key are compared with those that come after."""
@@ -50,7 +50,8 @@ class Judged:
         components: a row of each one's component, of verified pairs (int64[m]).
         left, right: the pairs that were compared; left comes after right in the order (int64[p]).
         similarity: their similarity as a whole (with and without stock, the lower of the two), of what is asked, and of what is answered
-            (of both answers the lower); NaN for parts that neither row has, and of pairs that are not near as a whole (float64[p, 3]).
+            (all of it or the last of it, of both answers the lowest); NaN for parts that neither row has, and of pairs that are not near
+            as a whole (float64[p, 3]).
         accepted: whether the pair is near (bool[p]).
     """
 
@@ -234,6 +235,14 @@ def _root(parents: np.ndarray, row: Any) -> Any:
     return row
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _lower(one: float, other: float) -> float:
+    """The lower of two similarities, of which either may be missing."""
+    if np.isnan(one):
+        return other
+    return one if np.isnan(other) else min(one, other)
+
+
 @njit(cache=True, nogil=True)
 def _compare(hashes: np.ndarray, start: Any, size: Any, begin: Any, length: Any, bounds: np.ndarray, out: np.ndarray) -> bool:
     """Whether two sets are near. `bounds`: of the whole, of what is asked, of what is answered; `out`: the similarities."""
@@ -248,12 +257,11 @@ def _compare(hashes: np.ndarray, start: Any, size: Any, begin: Any, length: Any,
         if own < bounds[0]:
             return False
     if bounds[1] > 0:
-        out[1] = _of_part(hashes, start, start + size, hashes, begin, begin + length, np.uint64(PROMPT))
+        for part in (PROMPT, LAST_QUESTION):
+            out[1] = _lower(out[1], _of_part(hashes, start, start + size, hashes, begin, begin + length, np.uint64(part)))
     if bounds[2] > 0:
-        out[2] = _of_part(hashes, start, start + size, hashes, begin, begin + length, np.uint64(ANSWER))
-        rejected = _of_part(hashes, start, start + size, hashes, begin, begin + length, np.uint64(REJECTED))
-        if not np.isnan(rejected):
-            out[2] = rejected if np.isnan(out[2]) else min(out[2], rejected)
+        for part in (ANSWER, LAST_ANSWER, REJECTED):
+            out[2] = _lower(out[2], _of_part(hashes, start, start + size, hashes, begin, begin + length, np.uint64(part)))
     return not (out[1] < bounds[1] or out[2] < bounds[2])  # what is not there is similar enough
 
 

@@ -10,6 +10,8 @@ import pyarrow as pa
 PROMPT, ANSWER, REJECTED = 1, 2, 4
 """Parts of a row that must each be similar for two rows to be near: what is asked, what is to be answered, what is not."""
 PARTS = (PROMPT, ANSWER, REJECTED)
+LAST_QUESTION, LAST_ANSWER = 16, 32
+"""The last of what is asked and answered, which must be similar by itself: a long conversation up to it says little of it."""
 STOCK = 8
 """Of a shingle: what many rows of the source say. It neither makes two rows near nor brings them together."""
 
@@ -22,7 +24,8 @@ class Texts:
         offsets: where each text begins and ends in the bytes (int64[texts + 1]).
         data: UTF-8 bytes (uint8).
         bounds: which texts each row has (int64[n + 1]); a row may have none.
-        parts: of each text the part of the row that it is, as a bit: PROMPT, ANSWER, REJECTED, or 0 for none (uint8[texts]).
+        parts: of each text the part of the row that it is, as bits: PROMPT, ANSWER, REJECTED, with LAST_QUESTION or
+            LAST_ANSWER, or 0 for none (uint8[texts]).
         spaces: of each row the space it is compared in (uint8[n]): only rows of one space can be near each other.
     """
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.dedup.near import cuts
-from corpus.dedup.texts import ANSWER, PROMPT, REJECTED, Texts, buffers
+from corpus.dedup.texts import ANSWER, LAST_ANSWER, LAST_QUESTION, PROMPT, REJECTED, Texts, buffers
 from corpus.recipe import Key
 from corpus.schema import ROLES, Kind
 from corpus.stages.spoken import CONVERSATIONS, TEXTS, Flat, Spoken, last_turns
@@ -21,6 +21,7 @@ from corpus.warehouse.commit import reading
 
 COLUMNS = ("kind", *CONVERSATIONS, *TEXTS)
 _KEYS = ("whole", "prompt", "answer")
+_CHOSEN = CONVERSATIONS.index("chosen")
 _TITLE, _TEXT = (len(CONVERSATIONS) + i for i in range(2))
 
 
@@ -82,7 +83,12 @@ def _parts(spoken: Spoken) -> np.ndarray:
     """The part that each text is. A document is one whole: its title asks for nothing."""
     of_place = np.array([PROMPT, ANSWER, REJECTED, 0, 0], dtype=np.uint8)
     parts = of_place[spoken.places]
-    parts[(spoken.places == 0) & (spoken.roles == ROLES.index("assistant"))] = ANSWER
+    talk = spoken.places == 0
+    parts[talk & (spoken.roles == ROLES.index("assistant"))] = ANSWER
+    asked = np.flatnonzero(talk & (spoken.roles == ROLES.index("user")))
+    parts[asked[np.append(np.diff(spoken.rows[asked]) != 0, True)[: len(asked)]]] |= LAST_QUESTION
+    parts[last_turns(spoken)] |= LAST_ANSWER
+    parts[spoken.places == _CHOSEN] |= LAST_ANSWER
     return parts
 
 

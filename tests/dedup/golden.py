@@ -34,7 +34,7 @@ GOLDEN = [
     Golden(
         Unit.MIXED,
         [("我们今天去公园散步吧。", 0)],
-        ("efb5ea89fd8bc8f0 5a4191f05149d5d0 c0d606d24bbad750 bdf7c753bd72d920 19979a4254a89fe0 24f7933027fcc430"),
+        ("efb5ea89fd8bc8c0 5a4191f05149d5c0 c0d606d24bbad740 bdf7c753bd72d900 19979a4254a89fc0 24f7933027fcc400"),
         "6960e259a3ed6724 ca4c384b1de35738",
         ("2fae0bb1 6b65fba2 2fb80699 2d522a69 5a19bb69 3777fc3f 75532ce0 06f6c518 295518b6 01322c3e 024d4b01 2964bdac"),
         "cdbf2a6720 85a5e1f9d6 b14ac1df80",
@@ -42,7 +42,7 @@ GOLDEN = [
     Golden(
         Unit.MIXED,
         [("The quick fox jumps over 3 lazy dogs.", 0)],
-        "c0145de9b667a7f0 1ed4e5820937b3b0 734bcb82872b7f90 1a9243fb31e0ec20",
+        "c0145de9b667a7c0 1ed4e5820937b380 734bcb82872b7f80 1a9243fb31e0ec00",
         "5d51baf291fe4edd 23a2250e40b1ab07",
         ("a69d007b 17fc7a92 11c3b0d2 0694e059 44130c79 243ffe10 3d79eb65 3bd8da0b 72d97ad9 a11dfc50 1b99a0df 5ce0cedb"),
         "19daa8a91e b38c9d3677 6e644304bf",
@@ -50,7 +50,7 @@ GOLDEN = [
     Golden(
         Unit.MIXED,
         [("用 pip install 安装 numpy，然後運行！", 0)],
-        ("fe2bbe42e97489f0 751c718a2a6badc0 5fb937c27b563f40 c898eb30a74afac0 2bad815369553ee0 e3671a79cb83bd90"),
+        ("fe2bbe42e97489c0 751c718a2a6badc0 5fb937c27b563f40 c898eb30a74afac0 2bad815369553ec0 e3671a79cb83bd80"),
         "ba3ccfaba4df8d8e cd0edb224b9b4252",
         ("2c150886 4725d01b 1749f3c7 1312cdf8 a449e922 22c614bd 1ca5f386 28962160 125ce3d0 35090453 660f6b5e 42f29c88"),
         "2f00322cc2 7129ad0c86 e57e42bd0e",
@@ -58,7 +58,7 @@ GOLDEN = [
     Golden(
         Unit.MIXED,
         [("😀👨\u200d👩\u200d👧❤️", 0)],
-        "811f58493f1587b0",
+        "811f58493f158780",
         "458b24ea3c943e2f d93d169930cef313",
         ("adae1315 3d5abcd4 584b83b0 db06d167 ccaaf94b 2815d87a 6fb4507f ea33309d 5e0aada3 8dba6a20 e909ac2d 47703f85"),
         "9419a6044e fac7c82da4 932ae71123",
@@ -67,8 +67,8 @@ GOLDEN = [
         Unit.MIXED,
         [("茶是什么？", 1), ("茶是一种饮料。Tea is a drink.", 2), ("不知道。", 4)],
         (
-            "c2d269233a325a21 b43dd8d57e739572 58f7ca9b106b3f72 4bea60dd23164cb2 8bd4272f04c5d8b2 "
-            "687c11f9c9306a92 f1529bccf4c33a72 05f213a339bab6e4"
+            "c2d269233a325a01 b43dd8d57e739542 58f7ca9b106b3f42 4bea60dd23164c82 8bd4272f04c5d882 "
+            "687c11f9c9306a82 f1529bccf4c33a42 05f213a339bab6c4"
         ),
         "7f79a974d602e212 16707f2ffb17157a",
         ("05a540ff 0377aa04 18c444fe 0cb114b7 1b1b63cf 01d64fde 005d267f 3d4b98ce 64cad566 0fdda99c 00b77529 0c733fff"),
@@ -85,7 +85,7 @@ GOLDEN = [
     Golden(
         Unit.CHAR,
         [("我们今天去公园散步吧。", 0)],
-        ("efb5ea89fd8bc8f0 5a4191f05149d5d0 c0d606d24bbad750 bdf7c753bd72d920 19979a4254a89fe0 24f7933027fcc430 dbc2e861979e0f40"),
+        ("efb5ea89fd8bc8c0 5a4191f05149d5c0 c0d606d24bbad740 bdf7c753bd72d900 19979a4254a89fc0 24f7933027fcc400 dbc2e861979e0f40"),
         "bbb29d2926395083 89daee052f419733",
         ("2fae0bb1 6b65fba2 2fb80699 2d522a69 50472527 3777fc3f 75532ce0 06f6c518 295518b6 01322c3e 024d4b01 2964bdac"),
         "cdbf2a6720 9ee09d83ef b14ac1df80",
@@ -94,12 +94,12 @@ GOLDEN = [
         Unit.CHAR,
         [("The quick fox jumps over 3 lazy dogs.", 0)],
         (
-            "64fb4091bd68a4f0 3abf2342c9fa3d80 769ddb334449f0c0 ca18361a799a87b0 2597c4762270fed0 "
-            "d9cbc62cb638dbb0 60a7d09436b02460 a7abac787dc26410 141a1886e2a4d590 f538075b416ffa40 "
-            "245f4697d848bc30 c837f22e58409180 42ddfb3374ff0150 689d1ec7a77fe310 5f3110fb5e637e60 "
-            "d5b09546113d32a0 614eb56b37f140e0 a89de98288a962e0 1c5025fb38e1e790 b17b331ec6042db0 "
-            "89e0be8734885e70 003b6d911c461570 384da5baad6bbaf0 4ea21e9a81489860 d8a9ca2eba3ac810 "
-            "b8e6dc1e99fe9220"
+            "64fb4091bd68a4c0 3abf2342c9fa3d80 769ddb334449f0c0 ca18361a799a8780 2597c4762270fec0 "
+            "d9cbc62cb638db80 60a7d09436b02440 a7abac787dc26400 141a1886e2a4d580 f538075b416ffa40 "
+            "245f4697d848bc00 c837f22e58409180 42ddfb3374ff0140 689d1ec7a77fe300 5f3110fb5e637e40 "
+            "d5b09546113d3280 614eb56b37f140c0 a89de98288a962c0 1c5025fb38e1e780 b17b331ec6042d80 "
+            "89e0be8734885e40 003b6d911c461540 384da5baad6bbac0 4ea21e9a81489840 d8a9ca2eba3ac800 "
+            "b8e6dc1e99fe9200"
         ),
         "b348c553f7be19a0 1afee198b9048a31",
         ("0971f9cc 14558317 0f75b59d 055b177d 06fce920 100707ac 021d66dc 08eaa2ff 01f026a8 0446140d 132d8030 026313d4"),
@@ -109,10 +109,10 @@ GOLDEN = [
         Unit.CHAR,
         [("用 pip install 安装 numpy，然後運行！", 0)],
         (
-            "e710a0a84b7e39c0 b8537962f1694780 fc6574fb64119200 f26a5eab35dfb540 5ad01c744b057170 "
-            "656f9ac1ac61af50 2f127e1c717e26e0 592ced56a64682a0 d5cc11c89aef8d10 60bc787b811a7b10 "
-            "45f534fb671c2bd0 68b8cb0aa2bd8020 64739186ec9ca190 7833ac815ae0e730 854c511c3bcb59a0 "
-            "927d807c31ae20a0 510b7c0e4041f620 09829a0b872ad0f0 6c4acecad90119a0 5ae57a4f9b05eea0"
+            "e710a0a84b7e39c0 b8537962f1694780 fc6574fb64119200 f26a5eab35dfb540 5ad01c744b057140 "
+            "656f9ac1ac61af40 2f127e1c717e26c0 592ced56a6468280 d5cc11c89aef8d00 60bc787b811a7b00 "
+            "45f534fb671c2bc0 68b8cb0aa2bd8000 64739186ec9ca180 7833ac815ae0e700 854c511c3bcb5980 "
+            "927d807c31ae2080 510b7c0e4041f600 09829a0b872ad0c0 6c4acecad9011980 5ae57a4f9b05ee80"
         ),
         "756583bddf443cd0 1d02760595944cb8",
         ("0bcc5cc2 12a28825 05e8e3c6 0823563e 0e3c5bbd 0068408a 13d6aeb2 1125af5f 0f77c67a 07c2d433 29973bdd 03b5001c"),
@@ -121,7 +121,7 @@ GOLDEN = [
     Golden(
         Unit.CHAR,
         [("😀👨\u200d👩\u200d👧❤️", 0)],
-        "4e2b4feb72388820 30d9e7790ac85060 1de19eb577627ee0 8ac705c01b84a060",
+        "4e2b4feb72388800 30d9e7790ac85040 1de19eb577627ec0 8ac705c01b84a040",
         "4ef074121503de58 88e227683f7aacbe",
         ("76be0a53 12a6843f 1fdf6c1a 202fdac9 08ef02be 4dd891f1 44aeed6d 2b790ad0 1194aea1 7b2e882d 29be34c6 1cf759f0"),
         "ea5d82061c 6f0b6de5fa c45a5eebb7",
@@ -130,10 +130,10 @@ GOLDEN = [
         Unit.CHAR,
         [("茶是什么？", 1), ("茶是一种饮料。Tea is a drink.", 2), ("不知道。", 4)],
         (
-            "1f10c1a004326511 b43dd8d57e739572 58f7ca9b106b3f72 841ccff59723b7d2 fbce425817211e32 "
-            "8ecb04a57fd719b2 fce5658fc22bd9d2 8b3e30b9761d4e52 4a88f7d85e000b62 027c371a6629e342 "
-            "d13a324a90d8a362 bd6e6b951ae7da52 0c5344f6d5966592 b7f31da3927070a2 34a5c1fd7376b012 "
-            "c8735021b54fa9d2 32fce72f44f85904"
+            "1f10c1a004326501 b43dd8d57e739542 58f7ca9b106b3f42 841ccff59723b7c2 fbce425817211e02 "
+            "8ecb04a57fd71982 fce5658fc22bd9c2 8b3e30b9761d4e42 4a88f7d85e000b42 027c371a6629e342 "
+            "d13a324a90d8a342 bd6e6b951ae7da42 0c5344f6d5966582 b7f31da392707082 34a5c1fd7376b002 "
+            "c8735021b54fa9c2 32fce72f44f85904"
         ),
         "b36a971bfd4239d9 62ec0b6d83e5d931",
         ("06220889 0377aa04 0478ff2c 0cb114b7 0f36bdfa 131679ce 0052e362 0ace2f4f 03fcd5ed 00b6d457 062dc09e 32b63275"),

@@ -72,7 +72,7 @@ def test_similarities_are_those_of_plain_sets(
     text: list[int], asked: list[int], answered: list[int], not_answered: list[int], common: set[int]
 ) -> None:
     def shingles(parts: dict[int, list[int]]) -> np.ndarray:
-        hashes = [n << 4 | part | (STOCK if n in common else 0) for part, numbers in parts.items() for n in numbers]
+        hashes = [n << 6 | part | (STOCK if n in common else 0) for part, numbers in parts.items() for n in numbers]
         return np.array(hashes, dtype=np.uint64)
 
     row = shingles({PROMPT: asked, ANSWER: answered, REJECTED: not_answered})

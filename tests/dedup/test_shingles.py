@@ -34,8 +34,8 @@ def test_any_rows(rows: list[Talk], unit: Unit, n: int) -> None:
     assert found.bounds[-1] == len(found.hashes)
     assert (np.diff(found.bounds) > 0).all()
     hashes = [row_of(found, i) for i in range(len(rows))]
-    same_structure([[value >> 4 for value in row] for row in hashes], [grams(row, unit, n) for row in rows])
-    assert [[value & 15 for value in row] for row in hashes] == [[part for _, part in marked_grams(row, unit, n)] for row in rows]
+    same_structure([[value >> 6 for value in row] for row in hashes], [grams(row, unit, n) for row in rows])
+    assert [[value & 63 for value in row] for row in hashes] == [[part for _, part in marked_grams(row, unit, n)] for row in rows]
 
 
 @settings(max_examples=150, deadline=None)
@@ -127,9 +127,9 @@ def test_texts_of_a_row_do_not_flow_into_each_other() -> None:
 def test_the_lowest_bits_say_the_part() -> None:
     rows = [[("一二三四五六", PROMPT), ("七八九十百千", ANSWER), ("短", REJECTED), ("长", 0)], [("。", ANSWER)], [("", ANSWER)]]
     found = shingles(texts_of(rows), Unit.MIXED)
-    assert [value & 15 for value in row_of(found, 0)] == [PROMPT, PROMPT, ANSWER, ANSWER, REJECTED, 0]
-    assert [value & 15 for value in row_of(found, 1)] == [ANSWER]
-    assert [value & 15 for value in row_of(found, 2)] == [0]  # the shingle of nothing is of no part
+    assert [value & 63 for value in row_of(found, 0)] == [PROMPT, PROMPT, ANSWER, ANSWER, REJECTED, 0]
+    assert [value & 63 for value in row_of(found, 1)] == [ANSWER]
+    assert [value & 63 for value in row_of(found, 2)] == [0]  # the shingle of nothing is of no part
 
 
 def test_a_shingle_of_several_parts_has_them_all() -> None:
@@ -146,7 +146,7 @@ def test_a_shingle_of_several_parts_has_them_all() -> None:
 @given(st.lists(ROWS, min_size=1, max_size=6), st.sampled_from(Unit), st.data())
 def test_stock_is_marked_and_left_out(rows: list[Talk], unit: Unit, data: st.DataObject) -> None:
     before = shingles(texts_of(rows), unit)
-    bare = sorted({value & ~15 for value in before.hashes.tolist()} | {16, (1 << 64) - 16})
+    bare = sorted({value & ~63 for value in before.hashes.tolist()} | {16, (1 << 64) - 16})
     stock = data.draw(st.lists(st.sampled_from(bare), min_size=1, unique=True).map(sorted))
     marked = shingles(texts_of(rows), unit)
     mark(marked, np.array(stock, dtype=np.uint64))
@@ -154,9 +154,9 @@ def test_stock_is_marked_and_left_out(rows: list[Talk], unit: Unit, data: st.Dat
     assert left.whole.tolist() == marked.whole.tolist() == before.whole.tolist()
     for i in range(len(rows)):
         mine = row_of(before, i)
-        own = [value for value in mine if value & ~15 not in stock]
+        own = [value for value in mine if value & ~63 not in stock]
         assert row_of(left, i) == (own or mine)
-        assert row_of(marked, i) == ([value | STOCK * (value & ~15 in stock) for value in mine] if own else mine)
+        assert row_of(marked, i) == ([value | STOCK * (value & ~63 in stock) for value in mine] if own else mine)
 
 
 def test_a_row_of_stock_alone_keeps_all() -> None:

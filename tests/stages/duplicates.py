@@ -23,7 +23,7 @@ from corpus.recipe import Recipe
 from corpus.schema import CLEAN, DROPPED, MEASURED
 from corpus.stages import dedup, sketch, stock
 from corpus.stages.base import Context
-from corpus.stages.clean import _keys
+from corpus.stages.clean import keys
 from corpus.stages.spoken import CONVERSATIONS, TEXTS, Flat, Spoken
 from corpus.warehouse.commit import write_table
 from corpus.warehouse.inputs import InputIndex
@@ -115,12 +115,18 @@ def part_of(place: str, role: str) -> str:
 
 
 def counted(row: Row, key: str = "whole") -> tuple[list[tuple[str, str]], bool]:
-    """(part, text) of the texts that a key compares, and whether it is the key's own texts rather than the whole row."""
+    """(parts, text) of the texts that a key compares, and whether it is the key's own texts rather than the whole row."""
     last = len(row.messages) - 1
+    asked = max((n for n, (place, role, _) in enumerate(row.texts) if place == "messages" and role == "user"), default=-1)
     texts, chosen = [], []
     for n, (place, role, text) in enumerate(row.texts):
         answers = place in ("chosen", "rejected", "text") or (place == "messages" and n == last and role == "assistant")
-        texts.append((part_of(place, role), text))
+        parts = part_of(place, role)
+        if n == asked:
+            parts += "+last question"
+        if place == "chosen" or (place == "messages" and n == last and role == "assistant"):
+            parts += "+last answer"
+        texts.append((parts, text))
         if key in ("prompt", "answer") and answers == (key == "answer"):
             chosen.append(("", text))
     return (chosen, True) if any(text for _, text in chosen) else (texts, False)
@@ -130,9 +136,9 @@ def sets(row: Row, key: str = "whole") -> dict[tuple[str, ...], set[str]]:
     """The shingles of a row, with the parts in which each is."""
     out: dict[tuple[str, ...], set[str]] = {}
     for pattern in (_UNIT, _SIGNS):
-        for part, text in counted(row, key)[0]:
+        for parts, text in counted(row, key)[0]:
             for shingle in shingles(text, pattern):
-                out.setdefault(shingle, set()).add(part)
+                out.setdefault(shingle, set()).update(parts.split("+"))
         if out:
             return out
     return {(): {""}}
@@ -162,9 +168,13 @@ def similar(a: Row, b: Row, keys: Mapping[str, str], stocks: Mapping[str, set[tu
         marked |= own if len(own) < len(found) else set()
     rest = [set(found) - marked for found in both]
     without = ratio(*rest)
-    of = {part: ratio(*({s for s, parts in found.items() if part in parts} for found in both)) for part in ("prompt", "answer", "rejected")}
-    answers = [x for x in (of["answer"], of["rejected"]) if x is not None]
-    return Similar(min(whole, 1.0 if without is None else without), of["prompt"], min(answers) if answers else None)
+
+    def lowest(*names: str) -> float | None:
+        of = [ratio(*({s for s, parts in found.items() if part in parts} for found in both)) for part in names]
+        return min((x for x in of if x is not None), default=None)
+
+    asked, answered = lowest("prompt", "last question"), lowest("answer", "last answer", "rejected")
+    return Similar(min(whole, 1.0 if without is None else without), asked, answered)
 
 
 def stocks_of(rows: Iterable[Row], keys: Mapping[str, str], share: float = 0.02) -> dict[str, set[tuple[str, ...]]]:
@@ -325,7 +335,7 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     }  # fmt: skip
     content = {name: pa.array(values[name], CLEAN[name].type) for name in (*CONVERSATIONS, *TEXTS)}
     spoken = Spoken.of(content, {name: Flat.of(content[name]) for name in CONVERSATIONS})
-    values |= content | _keys(pa.array(values["kind"], pa.string()), spoken)
+    values |= content | keys(pa.array(values["kind"], pa.string()), spoken)
     return pa.table([values.get(c.name, [None] * len(rows)) for c in CLEAN.columns], schema=CLEAN.schema)
 
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.dedup import near
-from corpus.dedup.texts import ANSWER, PROMPT, REJECTED
+from corpus.dedup.texts import ANSWER, LAST_ANSWER, LAST_QUESTION, PROMPT, REJECTED
 from corpus.stages.compared import COLUMNS, compared, pieces
 from tests.stages.duplicates import Row, cleaned, counted, dialogue, document, make_rows, named, preference, prompt, table_of
 
-PARTS = {"": 0, "prompt": PROMPT, "answer": ANSWER, "rejected": REJECTED}
+PARTS = {"": 0, "prompt": PROMPT, "answer": ANSWER, "rejected": REJECTED, "last question": LAST_QUESTION, "last answer": LAST_ANSWER}
 ALL_KEYS = ("whole", "exact", "prompt", "answer")
 
 
@@ -39,7 +39,7 @@ def test_the_texts_and_parts_of_every_key(key: str, seed: int, count: int) -> No
     texts, spaces, keys = told(rows, key)
     for row, found, own in zip(rows, texts, keys, strict=True):
         expected, keyed = counted(row, key)
-        assert found == [(PARTS[part], text) for part, text in expected]
+        assert found == [(sum(PARTS[part] for part in parts.split("+")), text) for parts, text in expected]
         assert (own is not None) == keyed
     by_space = {(row.kind, counted(row, key)[1]): set() for row in rows}
     for row, space in zip(rows, spaces, strict=True):
@@ -56,13 +56,13 @@ def test_examples() -> None:
         prompt(3, "ask"),
     ]
     assert told(rows, "whole")[0] == [
-        [(PROMPT, "s"), (PROMPT, "u"), (ANSWER, "a"), (PROMPT, "v"), (ANSWER, "b")],
-        [(PROMPT, "q"), (ANSWER, "good"), (REJECTED, "bad")],
+        [(PROMPT, "s"), (PROMPT, "u"), (ANSWER, "a"), (PROMPT | LAST_QUESTION, "v"), (ANSWER | LAST_ANSWER, "b")],
+        [(PROMPT | LAST_QUESTION, "q"), (ANSWER | LAST_ANSWER, "good"), (REJECTED, "bad")],
         [(0, "title"), (0, "text")],
-        [(PROMPT, "ask")],
+        [(PROMPT | LAST_QUESTION, "ask")],
     ]
     assert told(rows, "prompt")[0] == [[(0, "s"), (0, "u"), (0, "a"), (0, "v")], [(0, "q")], [(0, "title")], [(0, "ask")]]
-    assert told(rows, "answer")[0] == [[(0, "b")], [(0, "good"), (0, "bad")], [(0, "text")], [(PROMPT, "ask")]]
+    assert told(rows, "answer")[0] == [[(0, "b")], [(0, "good"), (0, "bad")], [(0, "text")], [(PROMPT | LAST_QUESTION, "ask")]]
 
 
 def test_keys_fold_case_and_white_space_and_keep_boundaries() -> None:
