@@ -319,6 +319,7 @@ def _kinds() -> np.ndarray:
         for trail in (*range(0x40, 0x7F), *range(0x80, 0xFF)):
             table[ord(bytes((lead, trail)).decode("gb18030"))] = kind[lead] | kind[trail] << 4
     table[(c.table()[:0x10000] & np.uint32(c.ACCENTED)) != 0] |= _ACCENTED
+    table[0x80:0xA0] |= _ACCENTED  # C1 controls: no text has them, and a byte of UTF-8 read as Latin-1 may be one
     return table
 
 
@@ -402,5 +403,5 @@ def _suspects(offsets: np.ndarray, data: np.ndarray, kinds: np.ndarray) -> np.nd
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("mojibake", "text read in the wrong encoding is read in the right one", mojibake, marks=c.ACCENTED | c.HAN),
+    Rule("mojibake", "text read in the wrong encoding is read in the right one", mojibake, marks=c.ACCENTED | c.HAN | c.CONTROL),
 )

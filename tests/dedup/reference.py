@@ -81,9 +81,11 @@ def units(text: str, unit: Unit, *, signs: bool = False) -> list[str]:
 def folded(char: str, signs: bool) -> list[tuple[str, str]]:
     """What a character becomes, and what kind each part is."""
     simple = scripts.single(scripts.TO_SIMPLIFIED)
-    simple = simple[simple]  # 麼 → 么 → 幺
     wide = ord(char) == 0x3000 or 0xFF00 <= ord(char) < 0xFFF0
-    out = [chr(simple[ord(part)]) for part in (unicodedata.normalize("NFKC", char) if wide else char).casefold()]
+    out = [
+        chr(simple[simple[ord(part)]])
+        for part in (unicodedata.normalize("NFKC", char) if wide else char).casefold()  # 麼 → 么 → 幺
+    ]
     return [(to, kind_of(to, signs)) for to in out]
 
 
