@@ -377,7 +377,8 @@ class SplitSpec(_Model):
         kinds: which kinds of row; by default what suits the split's form.
         eval: share of the split's prompts that is held out as its eval part.
         shared: rows may be in other splits as well (tokenizer training text); all other splits exclude each other.
-        upstream: take the rows that the publisher marks so, and no others; without it only rows not marked validation or test. What a
+        upstream: take the rows that the publisher marks so, and no others; without it only rows not marked validation or test, and for the
+            split test only rows that are. What a
             publisher marks as validation or test goes to the eval part, whatever `eval` says.
         answer: documents that a split of dialogues or prompts takes become a question about their title, answered by their opening
             sentences, of at most so many characters together.
@@ -489,6 +490,10 @@ class Recipe(_Model):
         for name in value:
             if name not in SPLIT_FORMS:
                 raise ValueError(f"there is no split {name!r}{nearest(name, SPLIT_FORMS)}; known are {', '.join(SPLIT_FORMS)}")
+        test = value.get("test")
+        if test is not None and not test.upstream:
+            # What is said to be for testing is never taken from training rows unless the recipe says so in so many words.
+            value = {**value, "test": test.model_copy(update={"upstream": ("validation", "test")})}
         return value
 
 

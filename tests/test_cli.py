@@ -450,8 +450,11 @@ def test_dedup_as_json_and_without_ids(run: Any, rows: Path, tmp_path: Path) -> 
         (["rows.parquet", "--out", "out", "--text", "txt"], "corpus: rows.parquet: there is no column 'txt'; did you mean 'text'?"),
         (["rows.parquet", "--out", "out", "--text", "n"], "corpus: rows.parquet: column 'n' is int64, expected text"),
         (["rows.parquet", "--out", "out", "--id", "key"], "corpus: rows.parquet: there is no column 'key'"),
-        (["rows.parquet", "--out", "out", "--id", "n"], "corpus: column 'n': rows 0 and 1 have the same id 1; ids must be unique"),
-        (["nulls.parquet", "--out", "out", "--id", "id"], "corpus: column 'id': row 1 has no id"),
+        (
+            ["rows.parquet", "--out", "out", "--id", "n"],
+            "corpus: rows.parquet: column 'n': rows 0 and 1 have the same id 1; ids must be unique",
+        ),
+        (["nulls.parquet", "--out", "out", "--id", "id"], "corpus: nulls.parquet: column 'id': row 1 has no id"),
         (["rows.parquet", "--out", "text.txt"], "corpus: text.txt: File exists"),
         (["rows.parquet", "--out", "text.txt/in"], "corpus: text.txt/in: Not a directory"),
         (

@@ -179,6 +179,8 @@ def _is_text(of: pa.DataType) -> bool:
 def _folder(work: Path | None) -> Iterator[Path]:
     """A folder for temporary files. Those of runs that were killed go when the next one begins: a lock tells them from those in use."""
     if work is not None:
+        if work.exists() and not work.is_dir():
+            raise UsageError(f"{work} is a file; expected a folder, or the name of one to be made")
         work.mkdir(parents=True, exist_ok=True)
         for left in work.glob(f"{_FOLDER}????????"):
             with _held(left, wait=False) as ours:
