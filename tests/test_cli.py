@@ -455,7 +455,7 @@ def test_dedup_as_json_and_without_ids(run: Any, rows: Path, tmp_path: Path) -> 
             "corpus: rows.parquet: column 'n': rows 0 and 1 have the same id 1; ids must be unique",
         ),
         (["nulls.parquet", "--out", "out", "--id", "id"], "corpus: nulls.parquet: column 'id': row 1 has no id"),
-        (["rows.parquet", "--out", "text.txt"], "corpus: text.txt: File exists"),
+        (["rows.parquet", "--out", "text.txt"], "corpus: text.txt is a file; expected a folder"),
         (["rows.parquet", "--out", "text.txt/in"], "corpus: text.txt/in: Not a directory"),
         (
             ["rows.parquet", "--out", "out", "--threshold", "0.4"],
