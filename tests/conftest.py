@@ -16,12 +16,17 @@ from typing import Any
 
 import duckdb
 import pytest
+from hypothesis import settings
 
 from corpus import pipeline
 from corpus.executors.local import LocalExecutor
 from corpus.recipe import Recipe, parse
 from corpus.stages import parse as parse_stage
 from corpus.warehouse.builds import LAYERS
+
+# The same examples every time: what a run finds must not depend on luck. `--hypothesis-profile=default` looks for new ones.
+settings.load_profile("ci")
+
 
 MANY = 1000
 
