@@ -41,8 +41,6 @@ class Column:
                 if not mask.any():
                     continue
                 numbers = numbers[mask]
-                if pa.types.is_string_view(column.type):
-                    column = column.cast(pa.large_string())  # Arrow cannot filter views
                 column = column.filter(pa.array(mask))
             texts = Texts.of(column)
             for start, end in cuts(texts.offsets):

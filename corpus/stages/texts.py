@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.dedup.texts import Texts, buffers
+from corpus.stages.spoken import CONVERSATIONS, TEXTS
 
-_CONVERSATIONS = ("messages", "chosen", "rejected")
-PLACES = (*_CONVERSATIONS, "title", "text")
+PLACES = (*CONVERSATIONS, *TEXTS)
 """Columns that hold texts."""
 
 
@@ -45,7 +45,7 @@ class RowTexts:
         texts, rows, places, turns, asked = [], [], [], [], []
         for place, name in enumerate(PLACES):
             column = table[name].combine_chunks()
-            if name in _CONVERSATIONS:
+            if name in CONVERSATIONS:
                 lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
                 flat = column.flatten()
                 ends = np.cumsum(lengths)
@@ -74,12 +74,12 @@ class RowTexts:
         texts = self.texts if mask.all() else self.texts.filter(pa.array(mask))
         offsets, data = buffers(texts)
         bounds = np.searchsorted(self.rows[mask], np.arange(self.count + 1)).astype(np.int64)
-        return Texts(offsets, data, bounds, np.zeros(len(texts), dtype=np.bool_), np.zeros(self.count, dtype=np.uint8))
+        return Texts(offsets, data, bounds, np.zeros(len(texts), dtype=np.uint8), np.zeros(self.count, dtype=np.uint8))
 
     def name(self, text: int) -> str:
         """The place of a text, as in messages[1]."""
         place = PLACES[self.places[text]]
-        return f"{place}[{self.turns[text]}]" if place in _CONVERSATIONS else place
+        return f"{place}[{self.turns[text]}]" if place in CONVERSATIONS else place
 
 
 def batches(path: Path, columns: tuple[str, ...], size: int) -> Iterator[pa.Table]:
