@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from corpus.errors import RecipeError, nearest
+from corpus.recipe_base import Model, as_kinds, as_number, as_tuple
+from corpus.recipe_splits import SPLIT_FORMS, Ask, Length, Pairs, SplitSpec, Thin
 from corpus.schema import Kind
 from corpus.text.columns import MEASURES, SHARES, WORDS
 from corpus.text.settings import ALL_RULES, PERSONAL, Script, TextSettings, Traits
@@ -29,68 +30,11 @@ OWN_FIELDS = ("files", "shape", "fields", "license", "about")
 """What declares a user's own source, see `corpus.sources.resolve`."""
 
 
-class Form(StrEnum):
-    """The shape of a split's rows (see the split tables of `corpus.schema`)."""
-
-    TEXT = "text"
-    DIALOGUE = "dialogue"
-    PREFERENCE = "preference"
-    PROMPT = "prompt"
-
-
-SPLIT_FORMS: dict[str, Form] = {
-    "tokenizer": Form.TEXT,
-    "pretrain": Form.TEXT,
-    "instruct": Form.DIALOGUE,
-    "sft": Form.DIALOGUE,
-    "rm": Form.PREFERENCE,
-    "dpo": Form.PREFERENCE,
-    "ppo": Form.PROMPT,
-    "test": Form.DIALOGUE,
-}
-"""The splits that a recipe can ask for, and the form of each."""
-
-FORM_KINDS: dict[Form, tuple[Kind, ...]] = {
-    Form.TEXT: (Kind.DOCUMENT,),
-    Form.DIALOGUE: (Kind.DIALOGUE,),
-    Form.PREFERENCE: (Kind.PREFERENCE,),
-    Form.PROMPT: (Kind.PROMPT, Kind.DIALOGUE),
-}
-"""The kinds of row that a form takes when the recipe does not say."""
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
-
-
-def _as_tuple(value: Any) -> Any:
-    """One word, or a list, as the tuple that strict models want."""
-    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-
-def _as_number(value: Any) -> Any:
-    """A whole number as the float that strict models want."""
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _as_kinds(value: Any) -> Any:
-    """Names of kinds as kinds."""
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list):
-        return value
-    known = [k.value for k in Kind]
-    for kind in value:
-        if kind not in known:
-            raise ValueError(f"there is no kind {kind!r}{nearest(str(kind), known)}; known are {', '.join(known)}")
-    return tuple(Kind(k) for k in value)
-
-
 Key = Literal["whole", "prompt", "answer", "exact"]
 """What of a row is compared with other rows; `exact`: the whole, and only equal rows are duplicates."""
 
 
-class SourceTraits(_Model):
+class SourceTraits(Model):
     """What a source is known for; see `corpus.text.settings.Traits`. What is left out is as the source declares it."""
 
     html: bool | None = None
@@ -123,7 +67,7 @@ class SourceTraits(_Model):
         return replace(declared, **said)
 
 
-class SourceChoice(_Model):
+class SourceChoice(Model):
     """A source of the recipe: one of `corpus sources` by name, or a user's own files (`files` and `shape`).
 
     Attributes:
@@ -157,7 +101,7 @@ class SourceChoice(_Model):
     @field_validator("files", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return _as_tuple(value)
+        return as_tuple(value)
 
     @field_validator("files")
     @classmethod
@@ -178,7 +122,7 @@ class SourceChoice(_Model):
         return self
 
 
-class Clean(_Model):
+class Clean(Model):
     """Cleaning: which rules, and how those with a choice decide.
 
     Attributes:
@@ -196,7 +140,7 @@ class Clean(_Model):
     @field_validator("rules", "without", "mask", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
-        return _as_tuple(value)
+        return as_tuple(value)
 
     @field_validator("rules", "without")
     @classmethod
@@ -231,7 +175,7 @@ class Clean(_Model):
         return TextSettings(traits, self.script, self.mask)
 
 
-class Limit(_Model):
+class Limit(Model):
     """A limit of one measure. Of several limits of the same measure, the last one that covers a row decides; without bounds it lifts them.
 
     Attributes:
@@ -253,17 +197,17 @@ class Limit(_Model):
     @field_validator("among", "sources", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
-        return _as_tuple(value)
+        return as_tuple(value)
 
     @field_validator("min", "max", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return _as_number(value)
+        return as_number(value)
 
     @field_validator("kinds", mode="before")
     @classmethod
     def _kinds(cls, value: Any) -> Any:
-        return _as_kinds(value)
+        return as_kinds(value)
 
     @field_validator("measure")
     @classmethod
@@ -296,7 +240,7 @@ class Limit(_Model):
         return not self.sources or source in self.sources
 
 
-class DedupLimits(_Model):
+class DedupLimits(Model):
     """Guards: a build in which near-duplicate removal takes more than this fails, and says where.
 
     Attributes:
@@ -310,7 +254,7 @@ class DedupLimits(_Model):
     component: Annotated[int, Field(ge=2)] = 50_000
 
 
-class Dedup(_Model):
+class Dedup(Model):
     """Removal of duplicates.
 
     Attributes:
@@ -337,7 +281,7 @@ class Dedup(_Model):
     @field_validator("threshold", "prompts", "answers", "template_share", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return _as_number(value)
+        return as_number(value)
 
     @model_validator(mode="after")
     def _exact_first(self) -> Dedup:
@@ -346,7 +290,7 @@ class Dedup(_Model):
         return self
 
 
-class Decontaminate(_Model):
+class Decontaminate(Model):
     """Removal of training rows that leak an evaluation row: a row that its publisher marks as validation or test, or of a source with
     `protect`.
 
@@ -363,49 +307,10 @@ class Decontaminate(_Model):
     @field_validator("near", "containment", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return _as_number(value)
+        return as_number(value)
 
 
-class SplitSpec(_Model):
-    """What goes into a split.
-
-    Attributes:
-        weight: share of the rows that several splits could take, relative to the others' weights.
-        rows: at most so many rows.
-        per_source: at most so many rows of each of these sources.
-        sources: only these sources.
-        kinds: which kinds of row; by default what suits the split's form.
-        eval: share of the split's prompts that is held out as its eval part.
-        shared: rows may be in other splits as well (tokenizer training text); all other splits exclude each other.
-        upstream: take the rows that the publisher marks so, and no others; without it only rows not marked validation or test, and for the
-            split test only rows that are. What a
-            publisher marks as validation or test goes to the eval part, whatever `eval` says.
-        answer: documents that a split of dialogues or prompts takes become a question about their title, answered by their opening
-            sentences, of at most so many characters together.
-    """
-
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    rows: Annotated[int, Field(ge=0)] | None = None
-    per_source: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
-    sources: tuple[str, ...] = ()
-    kinds: tuple[Kind, ...] = ()
-    eval: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    shared: bool = False
-    upstream: tuple[Literal["train", "validation", "test"], ...] = ()
-    answer: Annotated[int, Field(ge=20)] = 512
-
-    @field_validator("sources", "upstream", mode="before")
-    @classmethod
-    def _tuple(cls, value: Any) -> Any:
-        return _as_tuple(value)
-
-    @field_validator("kinds", mode="before")
-    @classmethod
-    def _kinds(cls, value: Any) -> Any:
-        return _as_kinds(value)
-
-
-class RejectLimits(_Model):
+class RejectLimits(Model):
     """A file, or a whole source, of at least `reject_least` records of which more than `reject_share` are rejected fails the build."""
 
     reject_share: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -419,8 +324,27 @@ def _default_splits() -> dict[str, SplitSpec]:
     return {"sft": SplitSpec(), "test": SplitSpec(upstream=("validation", "test"))}
 
 
-class Recipe(_Model):
-    """A whole recipe; see recipes/sample.yaml for one with comments."""
+Stage = Literal["model", "tokenizer", "pretrain", "instruct", "sft", "rejected", "reward", "dpo", "ppo", "eval"]
+
+
+class Recipe(Model):
+    """A whole recipe; see recipes/sample.yaml for one with comments.
+
+    Attributes:
+        name: names its folder of splits and its schema in the catalog.
+        about: what it is for.
+        data: folder of the upstream files, where neither the command line nor the environment says.
+        seed: of everything that is drawn.
+        sources: what goes in.
+        clean, filter, dedup, decontaminate: the stages of the same names.
+        template: how conversations become text.
+        tokenizer: a tokenizer.json, or the folder of one, relative to the recipe's file: lengths are then in its tokens.
+        license: commercial keeps out rows whose terms do not say that commercial use is allowed.
+        strict: a source that is named and not found in the data folder is an error; else it is listed with the way to get it.
+        splits: what comes out.
+        limits: of what may be rejected.
+        training: settings of training stages; nothing here changes the corpus.
+    """
 
     name: Annotated[str, Field(pattern=_NAME)]
     about: str = ""
@@ -432,8 +356,12 @@ class Recipe(_Model):
     dedup: Dedup = Dedup()
     decontaminate: Decontaminate = Decontaminate()
     template: str = "human-assistant"
+    tokenizer: str | None = None
+    license: Literal["any", "commercial"] = "any"
+    strict: bool = False
     splits: dict[str, SplitSpec] = Field(default_factory=_default_splits)
     limits: RejectLimits = RejectLimits()
+    training: dict[Stage, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -447,7 +375,7 @@ class Recipe(_Model):
     @field_validator("filter", mode="before")
     @classmethod
     def _limits(cls, value: Any) -> Any:
-        return _as_tuple(value)
+        return as_tuple(value)
 
     @field_validator("filter")
     @classmethod
@@ -495,6 +423,19 @@ class Recipe(_Model):
             # What is said to be for testing is never taken from training rows unless the recipe says so in so many words.
             value = {**value, "test": test.model_copy(update={"upstream": ("validation", "test")})}
         return value
+
+    @model_validator(mode="after")
+    def _forms_and_units(self) -> Recipe:
+        for name, spec in self.splits.items():
+            if spec.form is not None and name != "pretrain":
+                raise ValueError(f"splits.{name}.form: only pretrain has a choice of forms")
+            if self.tokenizer is not None:
+                continue
+            if spec.length is not None and spec.length.chars is None:
+                raise ValueError(f"splits.{name}.length: tokens cannot be counted without a tokenizer: name one, or give chars as well")
+            if any(a.tokens is not None for a in (spec, *spec.sources.values())):
+                raise ValueError(f"splits.{name}: tokens cannot be counted without a tokenizer: name one, or ask in rows, chars or bytes")
+        return self
 
 
 def parse(text: str, where: str) -> Recipe:
@@ -590,9 +531,9 @@ def _check_sources(where: str, root: yaml.Node | None, recipe: Recipe) -> None:
             raise RecipeError(f"{where}:{_line(root, ('sources', number, 'name'))}: {e}") from e
         chosen.add(choice.name)
     for split, spec in recipe.splits.items():
-        named = [("per_source", name, name) for name in spec.per_source] + [("sources", n, name) for n, name in enumerate(spec.sources)]
-        for key, at, name in named:
-            _check_chosen(where, root, ("splits", split, key, at), name, chosen, known)
+        for name in spec.sources:
+            if name != "*":
+                _check_chosen(where, root, ("splits", split, "sources", name), name, chosen, known)
     for number, limit in enumerate(recipe.filter):
         for at, name in enumerate(limit.sources):
             _check_chosen(where, root, ("filter", number, "sources", at), name, chosen, known)
@@ -662,7 +603,8 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     elif loc and loc[0] == "filter":
         model = Limit
     elif loc and loc[0] == "splits":
-        model = SplitSpec
+        inside = {"sources": Ask, "length": Length, "thin": Thin, "pairs": Pairs}
+        model = next((inside[str(part)] for part in loc[2:] if part in inside), SplitSpec)
     elif loc[:2] == ("dedup", "limits"):
         model = DedupLimits
     elif loc:

@@ -128,7 +128,13 @@ CLEAN = Table(
         *_identity(place=True),
         *_CONTENT,
         Column("row_key", pa.binary(16), "blake2b-128 of the folded whole row: equal keys are exact duplicates", False),
-        Column("prompt_key", pa.binary(16), "blake2b-128 of the folded prompt: equal keys must not fall into different splits", False),
+        Column("prompt_key", pa.binary(16), "blake2b-128 of the folded prompt; where there is none, of the record's place", False),
+        Column(
+            "opening_key",
+            pa.binary(16),
+            "blake2b-128 of the folded first question, else prompt_key: rows with equal keys must not fall into different splits",
+            False,
+        ),
         Column(
             "asks",
             pa.bool_(),
@@ -274,14 +280,53 @@ PAIRS = Table(
     ),
 )
 
+OFFERED = Table(
+    "offered",
+    "What a clean row could be used for: an entry for every split that takes its kind, source and upstream split.",
+    (
+        Column("row_id", pa.string(), "the row", False),
+        Column("source", pa.string(), "its source", False),
+        Column("kind", pa.string(), "document, dialogue, preference or prompt", False),
+        Column("held", pa.bool_(), "whether it is marked validation or test, or of a protected source", False),
+        Column("opening_key", pa.binary(16), "as in clean", False),
+        Column("split", pa.string(), "the split", False),
+        Column("request", pa.bool_(), "whether it is a dialogue for a split of preferences, so that an answer is to be generated", False),
+        Column("answers", pa.string(), "for an adopted row: the row_id of the request that it answers"),
+        Column("start", pa.int32(), "turns left out at the front, after the system's, to keep the split's length", False),
+        Column("chars", pa.int64(), "characters of the rendered row", False),
+        Column("bytes", pa.int64(), "its bytes in UTF-8", False),
+        Column("tokens", pa.int64(), "its tokens, where the recipe has a tokenizer"),
+        Column("short", pa.bool_(), "whether its answer is a short one, as the split's thinning says", False),
+        Column("reason", pa.string(), "why it cannot be used there after all: one of the documented drop reasons; else null"),
+        Column("detail", pa.string(), "what exactly was found"),
+    ),
+)
+
+PREFERENCES = Table(
+    "preferences",
+    "What was measured of every preference pair.",
+    (
+        Column("row_id", pa.string(), "the row", False),
+        Column("source", pa.string(), "its source", False),
+        Column("chosen_chars", pa.int32(), "characters of the chosen side", False),
+        Column("rejected_chars", pa.int32(), "characters of the rejected side", False),
+        Column("similarity", pa.float64(), "Jaccard similarity of the sides' shingles; 1 where they are equal after folding", False),
+        Column("chosen_refuses", pa.bool_(), "whether the chosen side declines in the first person", False),
+        Column("rejected_refuses", pa.bool_(), "whether the rejected side does", False),
+        Column("turns", pa.int32(), "turns of the longer side: more than one where the sides part before the last answer", False),
+    ),
+)
+
 ASSIGNED = Table(
     "assigned",
     "Which row goes to which split.",
     (
         Column("row_id", pa.string(), "the row", False),
         Column("source", pa.string(), "its source", False),
-        Column("split", pa.string(), "the split", False),
+        Column("split", pa.string(), "the split; for a request with -requests behind it", False),
         Column("part", pa.string(), "train, eval or test", False),
+        Column("start", pa.int32(), "turns left out at the front, after the system's", False),
+        Column("copies", pa.int32(), "how often the split holds the row", False),
     ),
 )
 
@@ -291,17 +336,21 @@ ALLOCATION = Table(
     (
         Column("split", pa.string(), "the split", False),
         Column("source", pa.string(), "the source", False),
-        Column("asked", pa.int64(), "rows asked for; null for as many as there are"),
-        Column("available", pa.int64(), "rows of a suitable kind that fell to this split", False),
-        Column("got", pa.int64(), "rows it got, train and eval together", False),
-        Column("eval", pa.int64(), "how many of them are held out in the eval part", False),
-        Column("reason", pa.string(), "why it got fewer than asked, or fewer than available"),
+        Column("unit", pa.string(), "what asked, available and got are counted in: rows, tokens, chars or bytes", False),
+        Column("asked", pa.int64(), "how much was asked for; null for as much as there is"),
+        Column("available", pa.int64(), "how much of a suitable kind fell to this split", False),
+        Column("got", pa.int64(), "how much it got, train and eval together, repetitions included", False),
+        Column("rows", pa.int64(), "rows it got, repetitions not counted", False),
+        Column("eval", pa.int64(), "how many of these are held out in the eval part", False),
+        Column("requests", pa.int64(), "how many of these are requests, whose rejected answer is yet to be generated", False),
+        Column("reason", pa.string(), "why it got less than asked, or less than available"),
     ),
 )
 
 _SPLIT_HEAD = (
     *_identity(place=False),
     Column("kind", pa.string(), "document, dialogue, preference or prompt", False),
+    Column("repeat", pa.int32(), "0, and for the further copies of a row that is repeated 1, 2 …", False),
 )
 
 DIALOGUE_SPLIT = Table(
@@ -350,6 +399,27 @@ TEXT_SPLIT = Table(
     ),
 )
 
+PAIR_SPLIT = Table(
+    "text-to-text split",
+    "Pretraining of encoder-decoder models: what is read, and what is to be written.",
+    (
+        *_SPLIT_HEAD,
+        Column("prompt", pa.string(), "the conversation in the recipe's template, up to the last answer", False),
+        Column("response", pa.string(), "the last answer, its end of turn included", False),
+    ),
+)
+
+REQUEST_SPLIT = Table(
+    "request split",
+    "Preference pairs whose rejected answer is yet to be generated: `corpus adopt` takes the answers in.",
+    (
+        *_SPLIT_HEAD,
+        Column("prompt", MESSAGES, "the conversation up to the assistant's turn", False),
+        Column("chosen", MESSAGES, "the answer that the publisher gives", False),
+        Column("text", pa.string(), "the prompt in the recipe's template, with the assistant's header opened", False),
+    ),
+)
+
 REJECT_REASONS = {
     "json": "not valid JSON, and not one of the damages that can be undone without guessing",
     "encoding": "bytes that are not text in the file's encoding",
@@ -387,7 +457,16 @@ DROP_REASONS = {
     "exact_duplicate": "equal to a kept row after folding",
     "near_duplicate": "nearly the same as a kept row; column jaccard has the exact similarity",
     "eval_leak": "it holds an evaluation row: its prompt, a prompt like it, or its text; column detail says which, and where",
-    "over_cap": "the split has as many rows as the recipe asks for",
-    "other_split": "its prompt went to another split, and splits share no prompt",
+    "license": "its terms do not say that commercial use is allowed, and the recipe asks for that",
+    "too_long": "its last question and answer alone are longer than the split allows",
+    "thinned": "a short answer of which the recipe takes only a part",
+    "not_chosen": "a pair of a ranking that the recipe's choice of pairs leaves out",
+    "same_sides": "a preference whose sides are equal after folding, or one is empty",
+    "near_sides": "a preference whose sides are nearly the same",
+    "length_ratio": "a preference of which one side is far longer than the other",
+    "refusal": "a preference that prefers to decline",
+    "adopted": "a request whose generated answer was adopted: the pair is the row in kept_row_id",
+    "over_cap": "the split has as much as the recipe asks for",
+    "other_split": "its first question, or a near duplicate of it, is in another split or held out, and splits share no question",
     "not_asked": "no split of the recipe takes rows of this kind and source",
 }
