@@ -44,7 +44,7 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
         measured = partition.of("measures")
         terms = context.barred.get(source)
         # Only what bars a source is told, so that a recipe without `license` has the fingerprints that it always had.
-        barred = {} if terms is None else {"license": terms}
+        barred: dict[str, Any] = {} if terms is None else {"license": terms}
         told: dict[str, Any] = {}
         for limit in limits:
             name, again = limit.measure, sum(m.measure == limit.measure for m in limits[: len(told)])
