@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from corpus.recipe import Recipe
     from corpus.stages.base import Context
 
-LAYERS = ("parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "allocate", "splits")
+LAYERS = (
+    "parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "offered", "preferences", "allocate", "splits",
+)  # fmt: skip
 
 
 _OWN = re.compile(
