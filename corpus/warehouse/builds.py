@@ -2,8 +2,9 @@
 
 Layout below the root:
 
-    parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/
+    parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ rendered/<recipe>/
                                 parquet (and band entries), the truth
+    splits/<recipe>/<split>/    what people train on: parquet, README.md, manifest.json
     manifests/<stage>.jsonl     what counts (see `manifest`)
     builds/<recipe>.json        the partitions of the recipe's last complete build
     builds.jsonl                history of builds
@@ -32,12 +33,12 @@ if TYPE_CHECKING:
     from corpus.recipe import Recipe
     from corpus.stages.base import Context
 
-LAYERS = ("parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "allocate", "splits")
+LAYERS = ("parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "allocate", "rendered", "splits")
 
 
 _OWN = re.compile(
     rf"(?:{'|'.join(n for n in LAYERS if n != 'splits')})/.+\.[0-9a-f]{{8}}(?:-renumbered)?\.(?:parquet|bands)(?:{re.escape(TMP_MARK)}\d+)?"
-    rf"|splits/[^/]+/[a-z]+/(?:train|eval|test)-[^/]+\.parquet(?:{re.escape(TMP_MARK)}\d+)?"
+    rf"|splits/[^/]+/[a-z]+(?:-requests)?/(?:(?:train|eval|test)-[^/]+\.parquet|README\.md|manifest\.json)(?:{re.escape(TMP_MARK)}\d+)?"
 )
 """Names that stages give to files. A file that was committed just before a kill is in no manifest, so its name must tell whose it is."""
 
