@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from corpus.recipe_splits import REQUESTS, SPLIT_FORMS, Form, SplitSpec
 from corpus.schema import DIALOGUE_SPLIT, MESSAGES, PAIR_SPLIT, PREFERENCE_SPLIT, PROMPT_SPLIT, REQUEST_SPLIT, TEXT_SPLIT, Table
 from corpus.splits.articles import as_dialogues
+from corpus.splits.budget import drop_front
 from corpus.splits.templates import Template, opened, render
 
 FORM_TABLES: dict[Form, Table] = {
@@ -54,7 +55,7 @@ def shape(rows: pa.Table, form: Form, template: Template, answer: int | None = N
     if answer is not None and form is not Form.TEXT:
         rows = as_dialogues(rows, answer)
     messages = _one(rows["messages"])
-    if starts is not None and starts.any():
+    if starts is not None:
         messages = drop_front(messages, starts)
     columns: dict[str, Any] = {name: rows[name] for name in ("row_id", "source", "subset", "license", "kind")}
     columns["repeat"] = pa.array(np.zeros(rows.num_rows, dtype=np.int32))
@@ -76,26 +77,6 @@ def shape(rows: pa.Table, form: Form, template: Template, answer: int | None = N
         prompt, last = _parted(messages)
         columns |= {"prompt": prompt, "chosen": last, "text": opened(template, prompt)}
     return pa.table([columns[c.name] for c in table.columns], schema=table.schema)
-
-
-def drop_front(conversations: pa.ListArray, starts: np.ndarray) -> pa.ListArray:
-    """Conversations without so many turns after the system's, which stay.
-
-    Args:
-        conversations: list<struct<role, content>>[n], no nulls.
-        starts: int[n], how many turns of each go.
-    """
-    lengths = pc.list_value_length(conversations).to_numpy().astype(np.int64)
-    flat = conversations.flatten()
-    row = np.repeat(np.arange(len(lengths)), lengths)
-    system = pc.equal(flat.field("role"), "system").to_numpy(zero_copy_only=False)
-    firsts = np.cumsum(lengths) - lengths
-    # How many turns that are not the system's came before, within the conversation.
-    spoken = np.concatenate([[0], np.cumsum(~system)])
-    before = spoken[:-1] - spoken[firsts][row]
-    keep = system | (before >= np.asarray(starts)[row])
-    left = np.bincount(row[keep], minlength=len(lengths))
-    return pa.ListArray.from_arrays(_offsets(left), flat.filter(pa.array(keep)), type=MESSAGES)
 
 
 def _text(rows: pa.Table, messages: pa.ListArray, template: Template) -> dict[str, Any]:
