@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from corpus.recipe_splits import REQUESTS, SPLIT_FORMS, Form, SplitSpec
 from corpus.schema import DIALOGUE_SPLIT, MESSAGES, PAIR_SPLIT, PREFERENCE_SPLIT, PROMPT_SPLIT, REQUEST_SPLIT, TEXT_SPLIT, Table
 from corpus.splits.articles import as_dialogues
-from corpus.splits.budget import drop_front
 from corpus.splits.templates import Template, opened, render
 
 FORM_TABLES: dict[Form, Table] = {
@@ -55,7 +54,9 @@ def shape(rows: pa.Table, form: Form, template: Template, answer: int | None = N
     if answer is not None and form is not Form.TEXT:
         rows = as_dialogues(rows, answer)
     messages = _one(rows["messages"])
-    if starts is not None:
+    if starts is not None and starts.any():
+        from corpus.splits.budget import drop_front  # imports numba, which takes longer than a small partition
+
         messages = drop_front(messages, starts)
     columns: dict[str, Any] = {name: rows[name] for name in ("row_id", "source", "subset", "license", "kind")}
     columns["repeat"] = pa.array(np.zeros(rows.num_rows, dtype=np.int32))

@@ -35,9 +35,14 @@ _LEAST_SHARE = 0.01
 """A language is named when at least this share of the rows is in it: fewer are quotations and mistakes of the detection."""
 
 
-def plan(context: Context, rendered: list[Partition], sharded: list[Partition], *, tokenizer: str | None = None) -> list[Task]:
-    """One task per split that has a shard. `tokenizer`: fingerprint of the recipe's tokenizer."""
+def plan(context: Context, rendered: list[Partition], sharded: list[Partition]) -> list[Task]:
+    """One task per split that has a shard."""
     recipe = context.recipe
+    tokenizer = None
+    if recipe.tokenizer is not None:
+        from corpus.splits.budget import fingerprint
+
+        tokenizer = fingerprint(Path(recipe.tokenizer))
     settings = recipe.model_dump(mode="json", exclude=_UNTOLD)
     settings["clean"] = {**settings["clean"], "rules": list(recipe.clean.active)}
     del settings["clean"]["without"]
