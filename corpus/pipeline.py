@@ -1,7 +1,7 @@
 """The way of a row, as a straight line.
 
-    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─decontaminate─▶ ─dedup─▶ ─allocate─▶ ─render─▶
-    ─shards─▶ splits ─cards─▶ their cards
+    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─decontaminate─▶ ─dedup─▶ ─offer─▶ ─allocate─▶ ─render─▶ rendered
+    ─shards─▶ splits ─cards─▶ what is in them
 
 :func:`steps` is that line: each stage plans tasks from what the stages before it made, and a task whose fingerprint is known and
 whose files are what the manifest says is not run again. :func:`plan` walks the line without running anything; :func:`build` walks
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import DataError, DedupLimitError, RejectLimitError
+from corpus.errors import AllocationError, DataError, DedupLimitError, RejectLimitError
 from corpus.executors.task import Executor, Report, Task
 from corpus.licenses import commercial
 from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
@@ -35,6 +35,7 @@ from corpus.stages import (
     filter,
     identify,
     leaks,
+    offer,
     parse,
     render,
     shards,
@@ -49,7 +50,9 @@ from corpus.warehouse.manifest import Partition, differences
 if TYPE_CHECKING:
     from corpus.dedup.minhash import Scheme  # imports numba, which takes longer than the walk of a small plan
 
-_LINE = (parse, identify, clean, filter, evaluation, leaks, decontaminate, stock, sketch, dedup, allocate, render, shards, cards)
+_LINE = (
+    parse, identify, clean, filter, evaluation, leaks, decontaminate, stock, sketch, dedup, offer, allocate, render, shards, cards,
+)  # fmt: skip
 STAGES = tuple(s.NAME for s in _LINE)
 
 Step = Generator[list[Task], Mapping[str, Partition], list[Partition]]
@@ -101,8 +104,12 @@ def steps(context: Context) -> Step:
     _check_duplicates(context, duplicates[0])
     ledgers += duplicates
 
-    tasks = allocate.plan(context, cleaned, ledgers)
+    tasks = offer.plan(context, cleaned)
+    offers = keep(tasks, (yield tasks))
+
+    tasks = allocate.plan(context, cleaned, offers, ledgers)
     [allocated] = keep(tasks, (yield tasks))
+    _check_allocation(allocated)
 
     tasks = render.plan(context, cleaned, allocated)
     rendered = keep(tasks, (yield tasks))
@@ -251,6 +258,23 @@ def _check_duplicates(context: Context, found: Partition) -> None:
         raise DedupLimitError("\n".join(bad))
 
 
+def _check_allocation(allocated: Partition) -> None:
+    """Fails when a split that is to be exact did not get what it asks for.
+
+    Raises:
+        AllocationError: with what is short.
+    """
+    short = allocated.stats.get("short", [])
+    if short:
+        lines = "".join(
+            f"\n  {split}: {source or 'altogether'}: asked for {asked:,} {unit}, there are {there:,}"
+            for split, source, unit, asked, there in short
+        )
+        raise AllocationError(
+            f"splits with `exact: true` did not get what they ask for:{lines}\n  ask for less, add sources, or leave out exact"
+        )
+
+
 @dataclass(slots=True)
 class Change:
     """A partition that would be built, and why. `certain` is False where that depends on what an earlier stage will find."""
@@ -297,6 +321,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                     filter.NAME: task.key in uncertain,
                     stock.NAME: any(key.partition("/")[0] == source for key in uncertain),
                     sketch.NAME: task.key in uncertain or source in unstocked,
+                    offer.NAME: task.key.partition(":")[2] in uncertain,
                     leaks.NAME: regathered and (known is not None or not some),
                     render.NAME: reassigned,
                     shards.NAME: rerendered and known is None,

@@ -605,7 +605,7 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     elif loc and loc[0] == "filter":
         model = Limit
     elif loc and loc[0] == "splits":
-        inside = {"sources": Ask, "length": Length, "thin": Thin, "pairs": Pairs}
+        inside: dict[str, type[BaseModel]] = {"sources": Ask, "length": Length, "thin": Thin, "pairs": Pairs}
         model = next((inside[str(part)] for part in loc[2:] if part in inside), SplitSpec)
     elif loc[:2] == ("dedup", "limits"):
         model = DedupLimits

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from corpus.recipe import Recipe
     from corpus.stages.base import Context
 
-LAYERS = ("parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "allocate", "rendered", "splits")
+LAYERS = (
+    "parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "offered", "preferences", "allocate",
+    "rendered", "splits",
+)  # fmt: skip
 
 
 _OWN = re.compile(
