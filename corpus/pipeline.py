@@ -1,6 +1,7 @@
 """The way of a row, as a straight line.
 
-    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─decontaminate─▶ ─dedup─▶ ─offer─▶ ─allocate─▶ ─render─▶ splits
+    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─decontaminate─▶ ─dedup─▶ ─offer─▶ ─allocate─▶ ─render─▶ rendered
+    ─shards─▶ splits ─cards─▶ what is in them
 
 :func:`steps` is that line: each stage plans tasks from what the stages before it made, and a task whose fingerprint is known and
 whose files are what the manifest says is not run again. :func:`plan` walks the line without running anything; :func:`build` walks
@@ -24,7 +25,23 @@ from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
 from corpus.sources import get, registry, resolve
 from corpus.sources.base import Source
 from corpus.sources.found import obtained, scan
-from corpus.stages import allocate, clean, decontaminate, dedup, evaluation, filter, identify, leaks, offer, parse, render, sketch, stock
+from corpus.stages import (
+    allocate,
+    cards,
+    clean,
+    decontaminate,
+    dedup,
+    evaluation,
+    filter,
+    identify,
+    leaks,
+    offer,
+    parse,
+    render,
+    shards,
+    sketch,
+    stock,
+)
 from corpus.stages.base import Context, UpstreamFile
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.inputs import InputIndex
@@ -33,7 +50,9 @@ from corpus.warehouse.manifest import Partition, differences
 if TYPE_CHECKING:
     from corpus.dedup.minhash import Scheme  # imports numba, which takes longer than the walk of a small plan
 
-_LINE = (parse, identify, clean, filter, evaluation, leaks, decontaminate, stock, sketch, dedup, offer, allocate, render)
+_LINE = (
+    parse, identify, clean, filter, evaluation, leaks, decontaminate, stock, sketch, dedup, offer, allocate, render, shards, cards,
+)  # fmt: skip
 STAGES = tuple(s.NAME for s in _LINE)
 
 Step = Generator[list[Task], Mapping[str, Partition], list[Partition]]
@@ -93,6 +112,12 @@ def steps(context: Context) -> Step:
     _check_allocation(allocated)
 
     tasks = render.plan(context, cleaned, allocated)
+    rendered = keep(tasks, (yield tasks))
+
+    tasks = shards.plan(context, rendered)
+    sharded = keep(tasks, (yield tasks))
+
+    tasks = cards.plan(context, rendered, sharded)
     keep(tasks, (yield tasks))
     return made
 
@@ -283,7 +308,8 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     renumbered: set[str] = set()  # sources whose identities an earlier stage will decide
     uncertain: set[str] = set()  # partitions that may have to be cleaned anew
     unstocked: set[str] = set()  # sources whose repeated phrases are to be counted
-    reassigned = regathered = some = False
+    rewritten: set[str] = set()  # splits of which a shard may be another
+    reassigned = regathered = some = rerendered = False
     try:
         while True:
             done = {}
@@ -298,6 +324,8 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                     offer.NAME: task.key.partition(":")[2] in uncertain,
                     leaks.NAME: regathered and (known is not None or not some),
                     render.NAME: reassigned,
+                    shards.NAME: rerendered and known is None,
+                    cards.NAME: task.key in rewritten,
                 }
                 unsure = waits.get(task.stage, False) and not (task.stage == clean.NAME and _parsed_anew(task, before))
                 if unsure and task.stage == clean.NAME:
@@ -317,6 +345,14 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                         renumbered.add(task.key)
                     reassigned |= task.stage == allocate.NAME
                     known = Partition(task.stage, task.key, task.fingerprint, task.parts)
+                    if task.stage == render.NAME:
+                        # How many shards there will be hangs on what is rendered; as many as there were is the best guess.
+                        rerendered = True
+                        last = before.get((task.stage, task.key))
+                        if last is not None:
+                            known = replace(known, stats=last.stats, files=tuple(replace(f, sha256="") for f in last.files))
+                    if task.stage == shards.NAME:
+                        rewritten.add(":".join(task.key.split(":")[:2]))
                     if task.stage == evaluation.NAME:
                         # What was found the last time is the best guess; whether anything is, is not known.
                         last = before.get((task.stage, task.key))
@@ -331,6 +367,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
 
 _RENUMBERED = "identities of its source are numbered anew"
 _WAITING = {leaks.NAME: "evaluation rows are gathered anew", sketch.NAME: "what its source repeats is counted anew"}
+_WAITING |= {shards.NAME: "rows are rendered anew", cards.NAME: "its split is written anew"}
 
 
 def _scheme(recipe: Recipe) -> Scheme | None:

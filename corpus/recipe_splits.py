@@ -23,6 +23,7 @@ class Form(StrEnum):
     DIALOGUE = "dialogue"
     PREFERENCE = "preference"
     PROMPT = "prompt"
+    REQUEST = "request"
 
 
 SPLIT_FORMS: dict[str, Form] = {

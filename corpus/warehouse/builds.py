@@ -2,8 +2,9 @@
 
 Layout below the root:
 
-    parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/
+    parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ rendered/<recipe>/
                                 parquet (and band entries), the truth
+    splits/<recipe>/<split>/    what people train on: parquet, README.md, manifest.json
     manifests/<stage>.jsonl     what counts (see `manifest`)
     builds/<recipe>.json        the partitions of the recipe's last complete build
     builds.jsonl                history of builds
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
     from corpus.stages.base import Context
 
 LAYERS = (
-    "parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "offered", "preferences", "allocate", "splits",
+    "parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "offered", "preferences", "allocate",
+    "rendered", "splits",
 )  # fmt: skip
 
 
 _OWN = re.compile(
     rf"(?:{'|'.join(n for n in LAYERS if n != 'splits')})/.+\.[0-9a-f]{{8}}(?:-renumbered)?\.(?:parquet|bands)(?:{re.escape(TMP_MARK)}\d+)?"
-    rf"|splits/[^/]+/[a-z]+/(?:train|eval|test)-[^/]+\.parquet(?:{re.escape(TMP_MARK)}\d+)?"
+    rf"|splits/[^/]+/[a-z]+(?:-requests)?/(?:(?:train|eval|test)-[^/]+\.parquet|README\.md|manifest\.json)(?:{re.escape(TMP_MARK)}\d+)?"
 )
 """Names that stages give to files. A file that was committed just before a kill is in no manifest, so its name must tell whose it is."""
 

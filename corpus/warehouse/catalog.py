@@ -47,9 +47,10 @@ _TABLES: dict[str, Table] = {
 }
 
 _SPLIT_COMMENTS = {
-    "split": "tokenizer, pretrain, instruct, sft, rm, dpo, ppo or test",
+    "split": "tokenizer, pretrain, instruct, sft, rm, dpo, ppo or test; with -requests behind it where an answer is yet to be generated",
     "part": "train, eval or test",
-    "text": "the row in the recipe's template (for a preference: prompt and chosen)",
+    "repeat": "0, and for the further copies of a row that is repeated 1, 2 …",
+    "text": "the row in the recipe's template (for a preference: prompt and chosen; for text to text: prompt and response)",
 }
 
 
@@ -183,12 +184,15 @@ def _splits(db: duckdb.DuckDBPyConnection, warehouse: Warehouse, build: Build) -
             if file.table.startswith("split:"):
                 _, split, part = file.table.split(":")
                 files[split, part].append(file)
-    columns = "row_id, source, subset, license, kind, text"
-    pieces = [
-        f"SELECT '{split}' AS split, '{part}' AS part, {columns} FROM {_read(warehouse, entries, None)}"
-        for (split, part), entries in sorted(files.items())
-    ]
-    nothing = ", ".join(f"NULL::VARCHAR AS {c}" for c in ("split", "part", *columns.split(", ")))
+    columns = "row_id, source, subset, license, kind, repeat"
+    pieces = []
+    for (split, part), entries in sorted(files.items()):
+        pair = build.settings["splits"].get(split, {}).get("form") == "pair"
+        text = "prompt || response AS text" if pair else "text"
+        # Shard after shard: files that are listed in another order would be another view.
+        read = _read(warehouse, sorted(entries, key=lambda f: f.path), None)
+        pieces.append(f"SELECT '{split}' AS split, '{part}' AS part, {columns}, {text} FROM {read}")
+    nothing = ", ".join(f"NULL::{'INTEGER' if c == 'repeat' else 'VARCHAR'} AS {c}" for c in ("split", "part", *columns.split(", "), "text"))
     db.execute(f"CREATE VIEW splits AS {' UNION ALL '.join(pieces) or f'SELECT {nothing} WHERE false'}")
 
 
