@@ -4,6 +4,7 @@ Layout below the root:
 
     parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/
                                 parquet (and band entries), the truth
+    adopted/<recipe>/           what `corpus adopt` took in: inputs of the next build, which no build changes
     manifests/<stage>.jsonl     what counts (see `manifest`)
     builds/<recipe>.json        the partitions of the recipe's last complete build
     builds.jsonl                history of builds
@@ -229,7 +230,7 @@ class Warehouse:
                 if not any(Path(folder).iterdir()):
                     Path(folder).rmdir()
         self.clear()
-        for left in [*self.root.glob(f"*{TMP_MARK}*"), *self.root.glob(f"*/*{TMP_MARK}*")]:
+        for left in (p for below in ("", "*/", "adopted/*/") for p in self.root.glob(f"{below}*{TMP_MARK}*")):
             left.unlink(missing_ok=True)
         self._verified = {k: v for k, v in self._verified.items() if k in wanted}
         self._seen = {k: v for k, v in self._seen.items() if k in wanted}
