@@ -1,6 +1,6 @@
 """The way of a row, as a straight line.
 
-    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─decontaminate─▶ ─dedup─▶ ─allocate─▶ ─render─▶ splits
+    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─decontaminate─▶ ─dedup─▶ ─offer─▶ ─allocate─▶ ─render─▶ splits
 
 :func:`steps` is that line: each stage plans tasks from what the stages before it made, and a task whose fingerprint is known and
 whose files are what the manifest says is not run again. :func:`plan` walks the line without running anything; :func:`build` walks
@@ -17,14 +17,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import DataError, DedupLimitError, RejectLimitError
+from corpus.errors import AllocationError, DataError, DedupLimitError, RejectLimitError
 from corpus.executors.task import Executor, Report, Task
+from corpus.licenses import commercial
 from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
 from corpus.recipe_splits import takes_requests
 from corpus.sources import adopted, get, registry, resolve
 from corpus.sources.base import Source
-from corpus.sources.found import scan
-from corpus.stages import allocate, clean, decontaminate, dedup, evaluation, filter, identify, leaks, parse, render, sketch, stock
+from corpus.sources.found import obtained, scan
+from corpus.stages import allocate, clean, decontaminate, dedup, evaluation, filter, identify, leaks, offer, parse, render, sketch, stock
 from corpus.stages.base import Context, UpstreamFile
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.inputs import InputIndex
@@ -33,7 +34,7 @@ from corpus.warehouse.manifest import Partition, differences
 if TYPE_CHECKING:
     from corpus.dedup.minhash import Scheme  # imports numba, which takes longer than the walk of a small plan
 
-_LINE = (parse, identify, clean, filter, evaluation, leaks, decontaminate, stock, sketch, dedup, allocate, render)
+_LINE = (parse, identify, clean, filter, evaluation, leaks, decontaminate, stock, sketch, dedup, offer, allocate, render)
 STAGES = tuple(s.NAME for s in _LINE)
 
 Step = Generator[list[Task], Mapping[str, Partition], list[Partition]]
@@ -85,8 +86,12 @@ def steps(context: Context) -> Step:
     _check_duplicates(context, duplicates[0])
     ledgers += duplicates
 
-    tasks = allocate.plan(context, cleaned, ledgers)
+    tasks = offer.plan(context, cleaned)
+    offers = keep(tasks, (yield tasks))
+
+    tasks = allocate.plan(context, cleaned, offers, ledgers)
     [allocated] = keep(tasks, (yield tasks))
+    _check_allocation(allocated)
 
     tasks = render.plan(context, cleaned, allocated)
     keep(tasks, (yield tasks))
@@ -99,7 +104,7 @@ def context(recipe: Recipe, data: Path, index: InputIndex, root: Path | None = N
 
     Raises:
         RecipeError: for a source that does not exist.
-        DataError: when the folder is missing, or holds nothing for the recipe.
+        DataError: when the folder is missing, or holds nothing for the recipe, or, with `strict`, not all that it names.
     """
     known = registry()
     choices, own = _choices(recipe, known)
@@ -121,9 +126,11 @@ def context(recipe: Recipe, data: Path, index: InputIndex, root: Path | None = N
     else:
         unclaimed += [f.name for f in taken]
     present = {f.source.name for f in files}
-    missing = [c.name for c in recipe.sources if c.name not in ("*", adopted.NAME) and c.name not in present]
-    if missing:
-        raise DataError(f"{data}: nothing found for {', '.join(missing)}; `corpus sources --data {data}` tells how to get it")
+    named = (c.name for c in recipe.sources if c.name not in ("*", adopted.NAME))
+    missing = {name: obtained(sources[name]) for name in named if name not in present}
+    if missing and recipe.strict:
+        ways = "".join(f"\n  {name}: {way}" for name, way in missing.items())
+        raise DataError(f"{data}: nothing found for {', '.join(missing)}, and the recipe is strict; to get what is missing:{ways}")
     used = {name: s for name, s in sources.items() if name in present}
     return (
         Context(
@@ -137,9 +144,23 @@ def context(recipe: Recipe, data: Path, index: InputIndex, root: Path | None = N
             keys={name: choices[name].key or s.key for name, s in used.items()},
             most_near={name: share for name in used if (share := choices[name].most_near) is not None},
             protected=frozenset(name for name in used if choices[name].protect),
+            barred=_barred(recipe, choices, used),
+            missing=missing,
         ),
         unclaimed,
     )
+
+
+def _barred(recipe: Recipe, choices: Mapping[str, SourceChoice], sources: Mapping[str, Source]) -> dict[str, str]:
+    """The terms of those sources that the recipe's `license` keeps out."""
+    if recipe.license != "commercial":
+        return {}
+
+    def allowed(name: str) -> bool:
+        said = choices[name].commercial
+        return said if said is not None else commercial(sources[name].license) is True
+
+    return {name: source.license for name, source in sources.items() if not allowed(name)}
 
 
 def _apart(data: Path, root: Path) -> None:
@@ -223,6 +244,23 @@ def _check_duplicates(context: Context, found: Partition) -> None:
         raise DedupLimitError("\n".join(bad))
 
 
+def _check_allocation(allocated: Partition) -> None:
+    """Fails when a split that is to be exact did not get what it asks for.
+
+    Raises:
+        AllocationError: with what is short.
+    """
+    short = allocated.stats.get("short", [])
+    if short:
+        lines = "".join(
+            f"\n  {split}: {source or 'altogether'}: asked for {asked:,} {unit}, there are {there:,}"
+            for split, source, unit, asked, there in short
+        )
+        raise AllocationError(
+            f"splits with `exact: true` did not get what they ask for:{lines}\n  ask for less, add sources, or leave out exact"
+        )
+
+
 @dataclass(slots=True)
 class Change:
     """A partition that would be built, and why. `certain` is False where that depends on what an earlier stage will find."""
@@ -235,12 +273,13 @@ class Change:
 
 @dataclass(slots=True)
 class Plan:
-    """What a build would do. `scheme` is how near duplicates are looked for, None where they are not."""
+    """What a build would do. `scheme` is how near duplicates are looked for, None where they are not; `missing` as in `Context`."""
 
     changes: list[Change] = field(default_factory=list)
     unchanged: Counter[str] = field(default_factory=Counter)
     unclaimed: list[str] = field(default_factory=list)
     scheme: Scheme | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Plan:
@@ -248,7 +287,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     warehouse = Warehouse(root)
     _apart(data, root)
     ctx, unclaimed = context(recipe, data, warehouse.index, root)
-    result = Plan(unclaimed=unclaimed, scheme=_scheme(recipe))
+    result = Plan(unclaimed=unclaimed, scheme=_scheme(recipe), missing=ctx.missing)
     before = {(p.stage, p.key): p for p in warehouse.current(recipe.name)}
     line = steps(ctx)
     tasks = next(line)
@@ -267,6 +306,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                     filter.NAME: task.key in uncertain,
                     stock.NAME: any(key.partition("/")[0] == source for key in uncertain),
                     sketch.NAME: task.key in uncertain or source in unstocked,
+                    offer.NAME: task.key.partition(":")[2] in uncertain,
                     leaks.NAME: regathered and (known is not None or not some),
                     render.NAME: reassigned,
                 }

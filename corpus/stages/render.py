@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
-from corpus.recipe import SPLIT_FORMS, Form
+from corpus.recipe_splits import SPLIT_FORMS, Form
 from corpus.schema import DIALOGUE_SPLIT, MESSAGES, PREFERENCE_SPLIT, PROMPT_SPLIT, TEXT_SPLIT, Kind, Table
 from corpus.splits.articles import as_dialogues
 from corpus.splits.templates import TEMPLATES, Template, opened, render
@@ -115,6 +115,7 @@ def shape(rows: pa.Table, form: Form, template: Template, answer: int | None = N
     if answer is not None and form is not Form.TEXT:
         rows = as_dialogues(rows, answer)
     columns: dict[str, Any] = {name: rows[name] for name in ("row_id", "source", "subset", "license", "kind")}
+    columns["repeat"] = pa.array(np.zeros(rows.num_rows, dtype=np.int32))
     if form is Form.TEXT:
         columns |= _text(rows, template)
     elif form is Form.DIALOGUE:
