@@ -271,7 +271,9 @@ def _made(facts: Facts) -> str:
     elif dedup.get("exact"):
         lines.append("Of equal rows one was kept.")
     lines.append("No first question, and no near duplicate of a row, is in two splits of the recipe, except in those that say `shared`.")
-    lines.append("Rows are in one random order over all files of a part, which the seed decides: read in the order of their names, they are shuffled.")
+    lines.append(
+        "Rows are in one random order over all files of a part, which the seed decides: read in the order of their names, they are shuffled."
+    )
     return "".join(f"- {line}\n" for line in lines)
 
 

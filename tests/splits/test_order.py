@@ -53,7 +53,11 @@ def test_positions_stay_what_they_were() -> None:
 def test_positions_are_uniform_and_those_of_copies_and_splits_have_nothing_in_common() -> None:
     n = 20_000
     first = positions(ids(n), np.zeros(n), "sft", 1)
-    for other in (positions(ids(n), np.ones(n), "sft", 1), positions(ids(n), np.zeros(n), "dpo", 1), positions(ids(n), np.zeros(n), "sft", 2)):
+    for other in (
+        positions(ids(n), np.ones(n), "sft", 1),
+        positions(ids(n), np.zeros(n), "dpo", 1),
+        positions(ids(n), np.zeros(n), "sft", 2),
+    ):
         assert abs(np.corrcoef(first.astype(float), other.astype(float))[0, 1]) < 4 / np.sqrt(n)
     counts = np.histogram(first.astype(float), bins=64, range=(0, float(POSITIONS)))[0]
     expected = n / 64
