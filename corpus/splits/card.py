@@ -1,7 +1,7 @@
 """The data card of a split (README.md, as the Hugging Face hub reads it) and its manifest (manifest.json).
 
-Whoever finds the folder of a split without the warehouse should be able to tell what it is, how it was made, on which terms, and whether it is
-whole. Both texts are functions of the same facts: no date, no path of a machine, the same bytes for the same split.
+Whoever finds the folder of a split without the warehouse should be able to tell what it is, how it was made, on which terms, and whether
+it is whole. Both texts are functions of the same facts: no date, no path of a machine, the same bytes for the same split.
 
 Terms and descriptions come from publishers and users: in Markdown every character that could mean something is escaped, and the front
 matter holds nothing but words of our own.
@@ -170,8 +170,7 @@ def card(facts: Facts) -> str:
 
 # --- pieces of the card
 
-_SIZES = ((1_000, "1K"), (10_000, "10K"), (100_000, "100K"), (1_000_000, "1M"), (10_000_000, "10M"), (100_000_000, "100M"))
-_SIZES += ((1_000_000_000, "1B"), (10_000_000_000, "10B"))
+_SIZES = tuple((10**n, f"{10 ** (n % 3)}{unit}") for n, unit in zip(range(3, 13), "KKKMMMBBBT", strict=True))
 
 _HUB_LICENSES = {
     "mit": "mit", "apache-2.0": "apache-2.0", "cc0 1.0": "cc0-1.0", "cc by 4.0": "cc-by-4.0", "cc by-sa 3.0": "cc-by-sa-3.0",
@@ -208,10 +207,11 @@ def _front_matter(facts: Facts) -> dict[str, Any]:
 
 
 def _size(rows: int) -> str:
-    below = "n"
+    """The hub's word for a number of rows, as in 10K<n<100K."""
+    below = ""
     for most, name in _SIZES:
         if rows < most:
-            return f"n<{name}" if below == "n" else f"{below}<n<{name}"
+            return f"{below}<n<{name}" if below else f"n<{name}"
         below = name
     return f"n>{below}"
 
@@ -271,7 +271,7 @@ def _made(facts: Facts) -> str:
     elif dedup.get("exact"):
         lines.append("Of equal rows one was kept.")
     lines.append("No first question, and no near duplicate of a row, is in two splits of the recipe, except in those that say `shared`.")
-    lines.append("Rows are in one random order over all files of a part, which the seed decides: read in the order of their names, they are shuffled.")
+    lines.append("Rows are in one random order over all files of a part, which the seed decides: files read by name are shuffled rows.")
     return "".join(f"- {line}\n" for line in lines)
 
 
@@ -282,7 +282,7 @@ def _template(template: Template) -> str:
     learned = ", ".join(json.dumps(text[span["start"] : span["end"]]) for span in spans[0].as_py())
     return (
         f"`{template.name}`, version {template.version}. A turn of each role is rendered as\n\n{fenced(text)}\n"
-        f"and learned of it is {_code(learned)}. Whatever in a turn looks like a marker of the template was changed, so that it cannot be one.\n"
+        f"and learned of it is {_code(learned)}. Whatever in a turn looked like a marker of the template was changed into something else.\n"
     )
 
 
@@ -292,14 +292,13 @@ def _columns(table: Table) -> str:
 
 def _loading(facts: Facts) -> str:
     first = facts.parts[0] if facts.parts else "train"
-    name = next((f.path for f in facts.files), "")
     code = (
         "from datasets import load_dataset\n\n"
         f'data = load_dataset("path/to/this/folder")  # {", ".join(facts.parts)}\n'
         f'print(data["{first}"][0])\n'
     )
-    query = f"SELECT source, count(*) FROM 'path/to/this/folder/{first}-*.parquet' GROUP BY source;\n"
-    return f"{fenced(code, 'python')}\nor, without any library of the hub, with DuckDB:\n\n{fenced(query, 'sql')}\nThe first file is `{name}`.\n"
+    query = f"FROM 'path/to/this/folder/{first}-*.parquet' LIMIT 10;\n"
+    return f"{fenced(code, 'python')}\nor, with DuckDB alone:\n\n{fenced(query, 'sql')}\n"
 
 
 def _limitations(facts: Facts) -> str:

@@ -186,7 +186,9 @@ def _splits(db: duckdb.DuckDBPyConnection, warehouse: Warehouse, build: Build) -
         # Shard after shard: files that are listed in another order would be another view.
         read = _read(warehouse, sorted(entries, key=lambda f: f.path), None)
         pieces.append(f"SELECT '{split}' AS split, '{part}' AS part, {columns}, {text} FROM {read}")
-    nothing = ", ".join(f"NULL::{'INTEGER' if c == 'repeat' else 'VARCHAR'} AS {c}" for c in ("split", "part", *columns.split(", "), "text"))
+    nothing = ", ".join(
+        f"NULL::{'INTEGER' if c == 'repeat' else 'VARCHAR'} AS {c}" for c in ("split", "part", *columns.split(", "), "text")
+    )
     db.execute(f"CREATE VIEW splits AS {' UNION ALL '.join(pieces) or f'SELECT {nothing} WHERE false'}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from hashlib import blake2b
 
 import numpy as np
@@ -53,7 +54,11 @@ def test_positions_stay_what_they_were() -> None:
 def test_positions_are_uniform_and_those_of_copies_and_splits_have_nothing_in_common() -> None:
     n = 20_000
     first = positions(ids(n), np.zeros(n), "sft", 1)
-    for other in (positions(ids(n), np.ones(n), "sft", 1), positions(ids(n), np.zeros(n), "dpo", 1), positions(ids(n), np.zeros(n), "sft", 2)):
+    for other in (
+        positions(ids(n), np.ones(n), "sft", 1),
+        positions(ids(n), np.zeros(n), "dpo", 1),
+        positions(ids(n), np.zeros(n), "sft", 2),
+    ):
         assert abs(np.corrcoef(first.astype(float), other.astype(float))[0, 1]) < 4 / np.sqrt(n)
     counts = np.histogram(first.astype(float), bins=64, range=(0, float(POSITIONS)))[0]
     expected = n / 64
@@ -75,7 +80,7 @@ def test_what_is_no_identity_is_refused(bad: str) -> None:
 def test_ranges_cover_all_positions_once(n: int) -> None:
     found = ranges(n)
     assert (found[0][0], found[-1][1], len(found)) == (0, MASK, n)
-    assert all(a[1] + 1 == b[0] for a, b in zip(found[:-1], found[1:], strict=True))
+    assert all(a[1] + 1 == b[0] for a, b in itertools.pairwise(found))
     widths = {last - first for first, last in found}
     assert max(widths) - min(widths) <= 1
 
