@@ -22,7 +22,7 @@ import pyarrow as pa
 import yaml
 
 from corpus.licenses import commercial
-from corpus.recipe_splits import Form
+from corpus.recipe_splits import REQUESTS, Form
 from corpus.schema import MESSAGES, ROLES, Table
 from corpus.splits.templates import Template, render
 
@@ -162,7 +162,7 @@ def card(facts: Facts) -> str:
         f"## Columns\n\n{_columns(facts.table)}",
         f"## How to load it\n\n{_loading(facts)}",
         f"## Limitations\n\n{_limitations(facts)}",
-        f"## Settings\n\nThe settings of the recipe that decide what is in this split.\n\n{fenced(_yaml(facts.settings), 'yaml')}",
+        f"## Settings\n\n{_settings(facts)}",
         f"## Fingerprints\n\n{_fingerprints(facts)}",
     ]
     return "\n".join(sections)
@@ -217,7 +217,7 @@ def _size(rows: int) -> str:
 
 
 def _opening(facts: Facts) -> str:
-    about = f"{plain(facts.about)}.\n\n" if facts.about.strip() else ""
+    about = f"{plain(facts.about).rstrip('.')}.\n\n" if facts.about.strip() else ""
     parts = " and ".join(f"{sum(f.rows for f in facts.files if f.part == part):,} in {part}" for part in facts.parts)
     return (
         f"{about}This is the split `{facts.split}` of the recipe `{facts.recipe}`, made with seed {facts.seed}: {facts.rows:,} rows"
@@ -270,7 +270,12 @@ def _made(facts: Facts) -> str:
         lines.append(f"Of rows that are equal, or as similar as {dedup['threshold']:g} (exact Jaccard of their shingles), one was kept.")
     elif dedup.get("exact"):
         lines.append("Of equal rows one was kept.")
-    lines.append("No first question, and no near duplicate of a row, is in two splits of the recipe, except in those that say `shared`.")
+    if settings["splits"].get(facts.split.removesuffix(REQUESTS), {}).get("shared"):
+        lines.append("The split is shared: its rows may be in other splits of the recipe as well, but none that is held out.")
+    else:
+        shared = ", ".join(f"`{name}`" for name, spec in settings["splits"].items() if spec["shared"])
+        but = f", those that are shared ({shared}) excepted" if shared else ""
+        lines.append(f"None of its first questions, and no near duplicate of its rows, is in another split of the recipe{but}.")
     lines.append("Rows are in one random order over all files of a part, which the seed decides: files read by name are shuffled rows.")
     return "".join(f"- {line}\n" for line in lines)
 
@@ -287,7 +292,8 @@ def _template(template: Template) -> str:
 
 
 def _columns(table: Table) -> str:
-    return _table(("column", "type", "meaning"), [[f"`{c.name}`", _code(str(c.type)), plain(c.comment)] for c in table.columns])
+    rows = [[f"`{c.name}`", _code(str(c.type).replace(" not null", "")), c.comment.replace("|", "\\|")] for c in table.columns]
+    return _table(("column", "type", "meaning"), rows)
 
 
 def _loading(facts: Facts) -> str:
@@ -298,7 +304,7 @@ def _loading(facts: Facts) -> str:
         f'print(data["{first}"][0])\n'
     )
     query = f"FROM 'path/to/this/folder/{first}-*.parquet' LIMIT 10;\n"
-    return f"{fenced(code, 'python')}\nor, with DuckDB alone:\n\n{fenced(query, 'sql')}\n"
+    return f"{fenced(code, 'python')}\nor, with DuckDB alone:\n\n{fenced(query, 'sql')}"
 
 
 def _limitations(facts: Facts) -> str:
@@ -330,9 +336,30 @@ def _fingerprints(facts: Facts) -> str:
     )
 
 
+def _settings(facts: Facts) -> str:
+    own = facts.split.removesuffix(REQUESTS)
+    told = {**facts.settings, "splits": {own: facts.settings["splits"].get(own, {})}}
+    text = yaml.safe_dump(_said(told), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    return (
+        "The settings of the recipe that decide what is in this split, its other splits and what is not set left out "
+        f"(`manifest.json` has them too).\n\n{fenced(text, 'yaml')}"
+    )
+
+
+def _said(value: Any) -> Any:
+    """A setting without what says nothing: null, and what is empty."""
+    if isinstance(value, Mapping):
+        inner = {key: _said(each) for key, each in value.items()}
+        return {key: each for key, each in inner.items() if each is not None and each not in ("", [], {})}
+    return [_said(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 # --- Markdown
 
-_SPECIAL = re.compile(r"[\\`*_{}\[\]<>&#|~$^@]|(?<!\w)[-+=!](?!\w)|!(?=\[)|:(?=//)|(?<=www)\.|(?<=^\d)[.)]|(?<=^\d\d)[.)]", re.IGNORECASE)
+_SPECIAL = re.compile(
+    r"[\\`*{}\[\]<>&#|~$^@]|(?<![^\W_])_|_(?![^\W_])|(?<!\w)[-+=!](?!\w)|!(?=\[)|:(?=//)|(?<=www)\.|(?<=^\d)[.)]|(?<=^\d\d)[.)]",
+    re.IGNORECASE,
+)
 """What begins something in Markdown or HTML. A full stop or colon is no such sign but in an address or after a number at the beginning."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\-]+(?:/[A-Za-z0-9._~/%+,=&?#:@\-]*)?")
@@ -371,7 +398,3 @@ def fenced(text: str, language: str = "") -> str:
 def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def _yaml(settings: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, width=120)
