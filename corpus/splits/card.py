@@ -356,11 +356,9 @@ def _said(value: Any) -> Any:
 
 # --- Markdown
 
-_SPECIAL = re.compile(
-    r"[\\`*{}\[\]<>&#|~$^@]|(?<![^\W_])_|_(?![^\W_])|(?<!\w)[-+=!](?!\w)|!(?=\[)|:(?=//)|(?<=www)\.|(?<=^\d)[.)]|(?<=^\d\d)[.)]",
-    re.IGNORECASE,
-)
+_SPECIAL = re.compile(r"[\\`*{}\[\]<>&#|~$^@]|(?<![^\W_])_|_(?![^\W_])|(?<!\w)[-+=!](?!\w)|!(?=\[)|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """What begins something in Markdown or HTML. A full stop or colon is no such sign but in an address or after a number at the beginning."""
+_NUMBERED = re.compile(r"^(\d+)([.)])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\-]+(?:/[A-Za-z0-9._~/%+,=&?#:@\-]*)?")
 
@@ -370,8 +368,12 @@ def plain(text: str) -> str:
 
     Signs become character references, which every reader of Markdown shows and none interprets.
     """
-    line = " ".join(_CONTROL.sub(" ", text).split())
-    return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", line)
+    line = _SPECIAL.sub(_reference, " ".join(_CONTROL.sub(" ", text).split()))
+    return _NUMBERED.sub(lambda found: found[1] + _reference(found[2]), line)
+
+
+def _reference(found: re.Match[str] | str) -> str:
+    return f"&#{ord(found[0])};"
 
 
 def _link(address: str) -> str:
