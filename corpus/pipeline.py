@@ -22,7 +22,8 @@ from corpus.errors import AllocationError, DataError, DedupLimitError, RejectLim
 from corpus.executors.task import Executor, Report, Task
 from corpus.licenses import commercial
 from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
-from corpus.sources import get, registry, resolve
+from corpus.recipe_splits import takes_requests
+from corpus.sources import adopted, get, registry, resolve
 from corpus.sources.base import Source
 from corpus.sources.found import obtained, scan
 from corpus.stages import (
@@ -122,8 +123,9 @@ def steps(context: Context) -> Step:
     return made
 
 
-def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, list[str]]:
-    """What a build of `recipe` over the folder `data` works on, and the files there that belong to no source of it.
+def context(recipe: Recipe, data: Path, index: InputIndex, root: Path | None = None) -> tuple[Context, list[str]]:
+    """What a build of `recipe` over the folder `data` works on, and the files there that belong to no source of it. What `corpus adopt`
+    took into the warehouse at `root` is a source as well, where a split of the recipe has requests.
 
     Raises:
         RecipeError: for a source that does not exist.
@@ -140,8 +142,17 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
             f"{data}: no file there belongs to a source of recipe {recipe.name!r}; "
             f"`corpus sources --data {data}` tells what is expected where"
         )
+    taken = adopted.found(root, recipe.name) if root is not None else ()
+    unclaimed = [f.path for f in found.unclaimed]
+    if takes_requests(recipe.splits):
+        files += tuple(UpstreamFile(adopted.SOURCE, f.name, f.path, f.fault) for f in taken)
+        sources[adopted.NAME] = adopted.SOURCE
+        choices.setdefault(adopted.NAME, SourceChoice(name=adopted.NAME))
+    else:
+        unclaimed += [f.name for f in taken]
     present = {f.source.name for f in files}
-    missing = {c.name: obtained(sources[c.name]) for c in recipe.sources if c.name != "*" and c.name not in present}
+    named = (c.name for c in recipe.sources if c.name not in ("*", adopted.NAME))
+    missing = {name: obtained(sources[name]) for name in named if name not in present}
     if missing and recipe.strict:
         ways = "".join(f"\n  {name}: {way}" for name, way in missing.items())
         raise DataError(f"{data}: nothing found for {', '.join(missing)}, and the recipe is strict; to get what is missing:{ways}")
@@ -161,7 +172,7 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
             barred=_barred(recipe, choices, used),
             missing=missing,
         ),
-        [f.path for f in found.unclaimed],
+        unclaimed,
     )
 
 
@@ -193,7 +204,7 @@ def _choices(recipe: Recipe, known: Mapping[str, Source]) -> tuple[dict[str, Sou
             continue
         if choice.files:
             own[choice.name] = choice.model_dump(include=set(OWN_FIELDS))
-        else:
+        elif choice.name != adopted.NAME:
             get(choice.name, dict(known))
         choices[choice.name] = choice
     return choices, own
@@ -300,7 +311,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     """Walks the pipeline without running anything."""
     warehouse = Warehouse(root)
     _apart(data, root)
-    ctx, unclaimed = context(recipe, data, warehouse.index)
+    ctx, unclaimed = context(recipe, data, warehouse.index, root)
     result = Plan(unclaimed=unclaimed, scheme=_scheme(recipe), missing=ctx.missing)
     before = {(p.stage, p.key): p for p in warehouse.current(recipe.name)}
     line = steps(ctx)
@@ -447,7 +458,7 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
         warehouse = Warehouse(root)
         _apart(data, root)
         warehouse.clear()
-        ctx, unclaimed = context(recipe, data, warehouse.index)
+        ctx, unclaimed = context(recipe, data, warehouse.index, root)
         ctx = replace(ctx, judged=_judged(warehouse, recipe.name))
         built: Counter[str] = Counter()
         unchanged: Counter[str] = Counter()

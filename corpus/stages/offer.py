@@ -204,7 +204,7 @@ class Talk:
     def answer(self) -> pl.Series:
         """For each conversation the content of its last message, or null."""
         last = self.last()
-        return self.flat.contents.gather(pl.Series(np.where(last < 0, None, last), dtype=pl.UInt32, strict=False))
+        return self.flat.contents.gather(pl.Series(pa.array(last, pa.int64(), mask=last < 0)))
 
 
 @dataclass(frozen=True, slots=True)

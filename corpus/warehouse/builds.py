@@ -5,6 +5,7 @@ Layout below the root:
     parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ rendered/<recipe>/
                                 parquet (and band entries), the truth
     splits/<recipe>/<split>/    what people train on: parquet, README.md, manifest.json
+    adopted/<recipe>/           what `corpus adopt` took in: inputs of the next build, which no build changes
     manifests/<stage>.jsonl     what counts (see `manifest`)
     builds/<recipe>.json        the partitions of the recipe's last complete build
     builds.jsonl                history of builds
@@ -238,7 +239,7 @@ class Warehouse:
                 if not any(Path(folder).iterdir()):
                     Path(folder).rmdir()
         self.clear()
-        for left in [*self.root.glob(f"*{TMP_MARK}*"), *self.root.glob(f"*/*{TMP_MARK}*")]:
+        for left in (p for below in ("", "*/", "adopted/*/") for p in self.root.glob(f"{below}*{TMP_MARK}*")):
             left.unlink(missing_ok=True)
         self._verified = {k: v for k, v in self._verified.items() if k in wanted}
         self._seen = {k: v for k, v in self._seen.items() if k in wanted}

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 
 from corpus.errors import WarehouseError
+from corpus.recipe_splits import REQUESTS, SPLIT_FORMS, Form
 from corpus.schema import (
     ALLOCATION,
     ASSIGNED,
@@ -27,7 +28,9 @@ from corpus.schema import (
     DROP_REASONS,
     DROPPED,
     MEASURED,
+    OFFERED,
     PAIRS,
+    PREFERENCES,
     REJECT_REASONS,
     REJECTS,
     ROWS,
@@ -39,7 +42,9 @@ from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK
 from corpus.warehouse.manifest import FileEntry, Partition
 
-_TABLES: dict[str, Table] = {t.name: t for t in (ROWS, REJECTS, CLEAN, MEASURED, DROPPED, STOCK, CLUSTERS, PAIRS, ALLOCATION, ASSIGNED)}
+_TABLES: dict[str, Table] = {
+    t.name: t for t in (ROWS, REJECTS, CLEAN, MEASURED, DROPPED, STOCK, CLUSTERS, PAIRS, OFFERED, PREFERENCES, ALLOCATION, ASSIGNED)
+}
 
 _SPLIT_COMMENTS = {
     "split": "tokenizer, pretrain, instruct, sft, rm, dpo, ppo or test; with -requests behind it where an answer is yet to be generated",
@@ -120,9 +125,9 @@ def _schema(db: duckdb.DuckDBPyConnection, warehouse: Warehouse, build: Build, s
     _splits(db, warehouse, build)
     about = "Every row of every split, with its text as a model sees it. The files themselves lie in splits/<recipe>/<split>/."
     comment(db, "splits", about, {**known, **_SPLIT_COMMENTS})
-    for view in ("lineage", "sources"):
+    for view in ("lineage", "sources", "places"):
         db.execute(_sql(f"{view}.sql"))
-    for name in ("lineage", "sources", "files", "source_list", "split_list"):
+    for name in ("lineage", "sources", "places", "files", "source_list", "split_list"):
         comment(db, name, None, known)
 
 
@@ -153,7 +158,8 @@ def _small_tables(db: duckdb.DuckDBPyConnection, build: Build) -> None:
         db, "partitions", [[p.stage, p.key, p.fingerprint, f.table, f.path, f.rows, f.bytes, f.sha256] for p in build.made for f in p.files]
     )
     _insert(db, "reasons", [["reject", *r] for r in REJECT_REASONS.items()] + [["drop", *r] for r in DROP_REASONS.items()])
-    _insert(db, "split_list", [[name, spec["shared"]] for name, spec in build.settings["splits"].items()])
+    names = [[name + behind, name, spec["shared"]] for name, spec in build.settings["splits"].items() for behind in ("", REQUESTS)]
+    _insert(db, "split_list", [n for n in names if n[0] == n[1] or SPLIT_FORMS[str(n[1])] is Form.PREFERENCE])
 
 
 def _lines(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str | None]]:
