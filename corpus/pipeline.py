@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from corpus.errors import DataError, DedupLimitError, RejectLimitError
 from corpus.executors.task import Executor, Report, Task
+from corpus.licenses import commercial
 from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
 from corpus.sources import get, registry, resolve
 from corpus.sources.base import Source
-from corpus.sources.found import scan
+from corpus.sources.found import obtained, scan
 from corpus.stages import allocate, clean, decontaminate, dedup, evaluation, filter, identify, leaks, parse, render, sketch, stock
 from corpus.stages.base import Context, UpstreamFile
 from corpus.warehouse.builds import Build, Warehouse
@@ -97,7 +98,7 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
 
     Raises:
         RecipeError: for a source that does not exist.
-        DataError: when the folder is missing, or holds nothing for the recipe.
+        DataError: when the folder is missing, or holds nothing for the recipe, or, with `strict`, not all that it names.
     """
     known = registry()
     choices, own = _choices(recipe, known)
@@ -111,9 +112,10 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
             f"`corpus sources --data {data}` tells what is expected where"
         )
     present = {f.source.name for f in files}
-    missing = [c.name for c in recipe.sources if c.name != "*" and c.name not in present]
-    if missing:
-        raise DataError(f"{data}: nothing found for {', '.join(missing)}; `corpus sources --data {data}` tells how to get it")
+    missing = {c.name: obtained(sources[c.name]) for c in recipe.sources if c.name != "*" and c.name not in present}
+    if missing and recipe.strict:
+        ways = "".join(f"\n  {name}: {way}" for name, way in missing.items())
+        raise DataError(f"{data}: nothing found for {', '.join(missing)}, and the recipe is strict; to get what is missing:{ways}")
     used = {name: s for name, s in sources.items() if name in present}
     return (
         Context(
@@ -127,9 +129,23 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
             keys={name: choices[name].key or s.key for name, s in used.items()},
             most_near={name: share for name in used if (share := choices[name].most_near) is not None},
             protected=frozenset(name for name in used if choices[name].protect),
+            barred=_barred(recipe, choices, used),
+            missing=missing,
         ),
         [f.path for f in found.unclaimed],
     )
+
+
+def _barred(recipe: Recipe, choices: Mapping[str, SourceChoice], sources: Mapping[str, Source]) -> dict[str, str]:
+    """The terms of those sources that the recipe's `license` keeps out."""
+    if recipe.license != "commercial":
+        return {}
+
+    def allowed(name: str) -> bool:
+        said = choices[name].commercial
+        return said if said is not None else commercial(sources[name].license) is True
+
+    return {name: source.license for name, source in sources.items() if not allowed(name)}
 
 
 def _apart(data: Path, root: Path) -> None:
@@ -225,12 +241,13 @@ class Change:
 
 @dataclass(slots=True)
 class Plan:
-    """What a build would do. `scheme` is how near duplicates are looked for, None where they are not."""
+    """What a build would do. `scheme` is how near duplicates are looked for, None where they are not; `missing` as in `Context`."""
 
     changes: list[Change] = field(default_factory=list)
     unchanged: Counter[str] = field(default_factory=Counter)
     unclaimed: list[str] = field(default_factory=list)
     scheme: Scheme | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Plan:
@@ -238,7 +255,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
     warehouse = Warehouse(root)
     _apart(data, root)
     ctx, unclaimed = context(recipe, data, warehouse.index)
-    result = Plan(unclaimed=unclaimed, scheme=_scheme(recipe))
+    result = Plan(unclaimed=unclaimed, scheme=_scheme(recipe), missing=ctx.missing)
     before = {(p.stage, p.key): p for p in warehouse.current(recipe.name)}
     line = steps(ctx)
     tasks = next(line)

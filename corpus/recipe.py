@@ -84,6 +84,7 @@ class SourceChoice(Model):
             declares, and whole where it declares nothing.
         protect: rows of an evaluation set: never dropped as duplicates, never trained on, and training rows that leak them are dropped.
         most_near: the build fails when more than this share of the source's rows is dropped as near duplicates; over dedup.limits.
+        commercial: whether its terms allow commercial use, over what `corpus.licenses` reads in them.
     """
 
     name: str
@@ -97,6 +98,7 @@ class SourceChoice(Model):
     key: Key | None = None
     protect: bool = False
     most_near: Annotated[float, Field(ge=0, le=1)] | None = None
+    commercial: bool | None = None
 
     @field_validator("files", mode="before")
     @classmethod

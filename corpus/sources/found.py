@@ -300,6 +300,15 @@ def _shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def obtained(source: Source) -> str:
+    """How to get the files of a source, in a line."""
+    if source.hub:
+        return f"corpus fetch {source.name}"
+    if not source.address:  # a user's own
+        return f"no file below the data folder matches {', '.join(f.glob for f in source.files)}"
+    return source.obtain or f"download it by hand from {source.address}"
+
+
 def listing(registry: Mapping[str, Source], found: Scan | None = None) -> list[dict[str, Any]]:
     """The sources as plain values, for a table and for JSON.
 
@@ -329,7 +338,7 @@ def listing(registry: Mapping[str, Source], found: Scan | None = None) -> list[d
                 "missing": not files if found else None,
                 "faults": sum(f.source == name for f in found.faults) if found else None,
                 "fetch": source.hub is not None,
-                "get": f"corpus fetch {name}" if source.hub else source.obtain or f"download it by hand from {source.address}",
+                "get": obtained(source),
             }
         )
     return out

@@ -48,7 +48,10 @@ _TOLD = {"recipe", "about", "data", "finished", "settings", "sources", "partitio
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A complete build of a recipe: what it was made from, the partitions it consists of, and the figures of its summary."""
+    """A complete build of a recipe: what it was made from, the partitions it consists of, and the figures of its summary.
+
+    `missing` has the sources that the recipe names and of which nothing was found, each with how to get it.
+    """
 
     recipe: str
     about: str
@@ -58,6 +61,7 @@ class Build:
     sources: Mapping[str, Mapping[str, Any]]
     partitions: tuple[tuple[str, str, str], ...] = ()
     version: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     made: tuple[Partition, ...] = field(default=(), compare=False, repr=False)
 
@@ -68,7 +72,7 @@ class Build:
 
     def told(self) -> dict[str, Any]:
         """What is kept of it in `builds/<recipe>.json`."""
-        names = ("recipe", "about", "data", "finished", "settings", "sources", "partitions", "version", "figures")
+        names = ("recipe", "about", "data", "finished", "settings", "sources", "partitions", "version", "missing", "figures")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -95,6 +99,7 @@ class Build:
             },
             partitions=tuple((p.stage, p.key, p.fingerprint) for p in made),
             version=__version__,
+            missing=dict(context.missing),
             made=tuple(made),
         )
 
