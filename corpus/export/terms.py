@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from corpus.export.turns import LEFT_OUT
+from corpus.licenses import commercial
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,12 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Rows of a source under the terms that its publisher states."""
+    """Rows of a source under the terms that its publisher states; `commercial` as `corpus.licenses` reads them."""
 
     license: str
     source: str
     rows: int
+    commercial: bool | None
     about: str
     address: str
 
@@ -86,6 +88,10 @@ class Exported:
         }  # fmt: skip
 
 
+COMMERCIAL = {True: "allowed", False: "not allowed", None: "not clear"}
+"""What the terms say of commercial use, in words. A reading of words, and no legal advice."""
+
+
 def count(rows: pa.Table, into: Counter[tuple[str, str]]) -> None:
     """Adds the rows of a table to the counts by (license, source)."""
     frame = pl.DataFrame({name: pl.Series(rows[name]) for name in ("license", "source")})
@@ -97,7 +103,7 @@ def terms(counts: Mapping[tuple[str, str], int], sources: Mapping[str, Mapping[s
     """The counts with what the build says of the sources, by license and source."""
     known = {source: sources.get(source, {}) for _, source in counts}
     return tuple(
-        Terms(license, source, rows, str(known[source].get("about", "")), str(known[source].get("address", "")))
+        Terms(license, source, rows, commercial(license), str(known[source].get("about", "")), str(known[source].get("address", "")))
         for (license, source), rows in sorted(counts.items())
     )
 
@@ -117,10 +123,18 @@ def as_markdown(exported: Exported) -> bytes:
         "",
         f"{exported.rows:,} rows of recipe {_escaped(exported.recipe)} (build {exported.build}), as {exported.format}.",
         "The terms are those that the publishers state. A file with rows of several sources is under the terms of all of them.",
+        "What is said of commercial use is a reading of these words, and no legal advice.",
         "",
     ]
     for license, found in sorted(by_license.items()):
-        lines += [f"## {_escaped(license)}", "", "| source | rows | what it is | address |", "| --- | ---: | --- | --- |"]
+        lines += [
+            f"## {_escaped(license)}",
+            "",
+            f"Commercial use: {COMMERCIAL[commercial(license)]}.",
+            "",
+            "| source | rows | what it is | address |",
+            "| --- | ---: | --- | --- |",
+        ]
         lines += [f"| {_escaped(t.source)} | {t.rows:,} | {_escaped(t.about)} | {_link(t.address)} |" for t in found]
         lines.append("")
     if exported.left_out:

@@ -49,7 +49,10 @@ def table_of(schema: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
             "row_id": f"{number:032x}", "source": source, "subset": None, "license": SOURCES[source]["license"], "kind": "dialogue", "repeat": 0,
             "title": None, **row,
         }  # fmt: skip
-        for text, spans, parts in (("text", "spans", ("messages", "prompt", "chosen")), ("rejected_text", "rejected_spans", ("prompt", "rejected"))):
+        for text, spans, parts in (
+            ("text", "spans", ("messages", "prompt", "chosen")),
+            ("rejected_text", "rejected_spans", ("prompt", "rejected")),
+        ):
             said = [m for part in parts for m in head.get(part) or () if not isinstance(m, str)]
             if text in head or text not in schema.schema.names:
                 continue

@@ -52,7 +52,9 @@ def read(record: dict[str, Any], shape: str = "auto") -> dict[str, Any]:
     return {k: c[0].as_py() for k, c in emit.columns().items()}
 
 
-@pytest.mark.parametrize(("format", "shape"), [("alpaca", "alpaca"), ("sharegpt", "sharegpt"), ("openai", "messages"), ("llama-factory", "sharegpt")])
+@pytest.mark.parametrize(
+    ("format", "shape"), [("alpaca", "alpaca"), ("sharegpt", "sharegpt"), ("openai", "messages"), ("llama-factory", "sharegpt")]
+)
 @given(conversations=st.lists(DIALOGUES, min_size=1, max_size=5))
 def test_dialogues_are_read_back_as_they_were(format: str, shape: str, conversations: list[Any]) -> None:
     records = exported(format, Form.DIALOGUE, DIALOGUE_SPLIT, [{"messages": m} for m in conversations])
