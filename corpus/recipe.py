@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from corpus.errors import RecipeError, nearest
 from corpus.recipe_base import Model, as_kinds, as_number, as_tuple
-from corpus.recipe_splits import SPLIT_FORMS, Ask, Length, Pairs, SplitSpec, Thin
+from corpus.recipe_splits import SPLIT_FORMS, Ask, Length, Pairs, SplitSpec, Thin, takes_requests
 from corpus.schema import Kind
 from corpus.text.columns import MEASURES, SHARES, WORDS
 from corpus.text.settings import ALL_RULES, PERSONAL, Script, TextSettings, Traits
@@ -518,10 +518,11 @@ def _check_sources(where: str, root: yaml.Node | None, recipe: Recipe) -> None:
     Raises:
         RecipeError: with the line and the nearest right name.
     """
-    from corpus.sources import registry, resolve
+    from corpus.sources import adopted, registry, resolve
 
     known = set(registry())
-    chosen: set[str] = set()
+    # What was adopted is there without being asked for, and may be named all the same.
+    chosen: set[str] = {adopted.NAME} if takes_requests(recipe.splits) else set()
     for number, choice in enumerate(recipe.sources):
         if choice.name == "*":
             chosen |= known
@@ -605,7 +606,7 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     elif loc and loc[0] == "filter":
         model = Limit
     elif loc and loc[0] == "splits":
-        inside = {"sources": Ask, "length": Length, "thin": Thin, "pairs": Pairs}
+        inside: dict[str, type[BaseModel]] = {"sources": Ask, "length": Length, "thin": Thin, "pairs": Pairs}
         model = next((inside[str(part)] for part in loc[2:] if part in inside), SplitSpec)
     elif loc[:2] == ("dedup", "limits"):
         model = DedupLimits

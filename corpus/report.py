@@ -385,7 +385,10 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
                 f"  address    {r['address']}\n  licence    {r['license']}\n"
                 f"  languages  {', '.join(r['languages'])}\n  yields     {', '.join(r['kinds'])}"
             )
-            _say(f"  files      {', '.join(r['patterns'])}  (below --data, in {r['folder']}/)")
+            if r["patterns"]:
+                _say(f"  files      {', '.join(r['patterns'])}  (below --data, in {r['folder']}/)")
+            else:
+                _say(f"  files      {r['folder']}/<recipe>/<run>.jsonl in the warehouse")
             if r["files"] is not None:
                 _say(f"  found      {count(r['files'], 'file')}, {r['bytes'] / 1e6:,.1f} MB")
             _say(f"  to get it  {r['get']}\n")

@@ -429,7 +429,7 @@ def test_rows_that_are_not_as_they_were_written_are_not_compared(built: tuple[Pa
 def test_what_a_user_puts_into_the_warehouse_stays(copy: tuple[Path, Path]) -> None:
     data, root = copy
     own = [
-        root / "clean/thesis.txt", root / "clean/belle/notes.parquet", root / "splits/old/model.bin", root / "splits/small/sft/README.md",
+        root / "clean/thesis.txt", root / "clean/belle/notes.parquet", root / "splits/old/model.bin", root / "splits/small/sft/NOTES.md",
         root / "splits/small/extra.parquet", root / "mine/x.parquet",
     ]  # fmt: skip
     for path in own:

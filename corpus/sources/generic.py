@@ -16,6 +16,7 @@ import orjson
 
 from corpus.errors import RecipeError, nearest
 from corpus.schema import Kind
+from corpus.sources import adopted
 from corpus.sources.base import Emit, Files, Parse, Reject, Source
 from corpus.sources.shapes import ASSISTANT, USER, alpaca, join_input, opening, preference, rest, sharegpt, text_of
 
@@ -208,6 +209,8 @@ _SPLIT_WORDS = {"train", "training", "test", "testing", "dev", "eval", "evaluati
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise RecipeError(f"{name!r} cannot name a source; expected lower-case letters, digits and hyphens, such as 'my-chats'")
+    if name == adopted.NAME:
+        raise RecipeError(f"{name!r} is the source of what `corpus adopt` takes in; choose another name for your files")
     taken = _SPLIT_WORDS.intersection(name.split("-"))
     if taken:
         raise RecipeError(

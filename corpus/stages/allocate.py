@@ -1,6 +1,6 @@
 """allocate: every row that is left goes to a split, or to the ledger with the reason why not.
 
-The SQL beside this file says how a split is chosen, :mod:`corpus.splits.shares` how a total is divided among sources. Reads the offers alone,
+The SQL beside this file says how a split is chosen, :mod:`corpus.splits.shares` how a total is divided among sources. Reads the offers,
 never a text. Writes one `assigned` file per clean partition (so that rendering a partition depends on its own assignment alone), the
 `allocation` table (asked, available, got) and the ledger.
 """
@@ -35,7 +35,14 @@ _PACKAGE = "corpus.stages"
 
 
 def plan(context: Context, cleaned: list[Partition], offers: list[Partition], ledgers: list[Partition]) -> list[Task]:
-    """One task for the whole recipe. `offers`: in the order of the clean partitions; `ledgers`: what the stages before dropped, and the clusters."""
+    """One task for the whole recipe.
+
+    Args:
+        context: the build.
+        cleaned: the clean partitions.
+        offers: what the offer stage made of each.
+        ledgers: what the stages between dropped; among them the partition with the clusters of duplicates.
+    """
     recipe = context.recipe
     exclude = {"answer", "length", "pairs", "kinds", "form"}
     splits = {name: spec.model_dump(mode="json", exclude=exclude) for name, spec in recipe.splits.items()}
@@ -160,30 +167,30 @@ class Asks:
             amount = ask.amount if ask else None
             due = quotas[split, source].due if (split, source) in quotas else None
             asked = amount[1] if amount else due
-            lines[split, source] = dict(
-                split=split, source=source, unit=unit, asked=asked, available=available, got=got, rows=rows, eval=held,
-                requests=requests, reason=_reason(spec, source, asked, available, got, due),
-            )  # fmt: skip
+            lines[split, source] = {
+                "split": split, "source": source, "unit": unit, "asked": asked, "available": available, "got": got, "rows": rows,
+                "eval": held, "requests": requests, "reason": _reason(spec, source, asked, available, got, due),
+            }  # fmt: skip
         absent = set(missing)
+        nothing = dict.fromkeys(("available", "got", "rows", "eval", "requests"), 0)
         for split, spec in self._recipe.splits.items():
             for source, ask in spec.sources.items():
                 if source == "*" or (split, source) in lines:
                     continue
                 amount = ask.amount or spec.amount
-                lines[split, source] = dict(
-                    split=split, source=source, unit=amount[0] if amount else "rows", asked=ask.amount[1] if ask.amount else None,
-                    available=0, got=0, rows=0, eval=0, requests=0,
-                    reason="not found in the data folder" if source in absent else "has no rows that fell to this split",
-                )  # fmt: skip
+                lines[split, source] = nothing | {
+                    "split": split, "source": source, "unit": amount[0] if amount else "rows", "asked": ask.amount and ask.amount[1],
+                    "reason": "not found in the data folder" if source in absent else "has no rows that fell to this split",
+                }  # fmt: skip
         return [lines[key] for key in sorted(lines)]
 
 
 def _rivals(splits: Mapping[str, SplitSpec]) -> list[list[str]]:
     """Groups of splits that could take the same rows."""
+    taken = {name: set(itertools.product(kinds_of(name, spec), spec.upstream or ("train",))) for name, spec in splits.items()}
     groups: list[list[str]] = []
-    for name, spec in splits.items():
-        mine = {(k, u) for k in kinds_of(name, spec) for u in spec.upstream or ("train",)}
-        near = [g for g in groups if any(mine & {(k, u) for k in kinds_of(o, splits[o]) for u in splits[o].upstream or ("train",)} for o in g)]
+    for name in splits:
+        near = [g for g in groups if any(taken[name] & taken[other] for other in g)]
         groups = [g for g in groups if g not in near] + [[*itertools.chain.from_iterable(near), name]]
     return groups
 

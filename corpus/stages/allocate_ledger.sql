@@ -14,6 +14,9 @@ lost AS (
     SELECT DISTINCT c.row_id, 'other_split', 'its first question is in ' || p.split || ', ' || p.part, NULL, 3 FROM could AS c JOIN places AS p USING (opening)
     UNION ALL
     SELECT row_id, reason, detail, NULL, 4 FROM alive WHERE reason IS NOT NULL
+    UNION ALL
+    -- A split that asks for nothing of a source.
+    SELECT row_id, 'over_cap', split, NULL, 6 FROM alive WHERE reason IS NULL
 ),
 first AS (
     SELECT row_id, arg_min((reason, detail, kept_row_id), (rank, reason, coalesce(detail, ''))) AS said FROM lost GROUP BY row_id

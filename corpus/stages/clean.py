@@ -303,7 +303,7 @@ def _openings(table: pa.Table, spoken: Spoken, prompt_keys: pa.Array) -> pa.Arra
     places = table.select(["source", "file", "record"]).take(pa.array(bare, pa.int64())).to_pylist()
     for n, place in zip(bare, places, strict=True):
         found[n] = blake2b("\0".join(map(str, place.values())).encode(), digest_size=16, person=b"place").digest()
-    for row, start, end in zip(rows.tolist(), [0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+    for row, start, end in zip(rows.tolist(), [0, *ends.tolist()][:-1], ends.tolist(), strict=True):
         if end - start > 1:  # more than its head
             found[row] = blake2b(view[start:end], digest_size=16, person=b"opening").digest()
     return pa.array(found, pa.binary(16))

@@ -25,7 +25,7 @@ from corpus.schema import CLEAN, OFFERED, PREFERENCES, ROLES, Kind
 from corpus.splits.templates import TEMPLATES
 from corpus.stages.base import Context, parts
 from corpus.stages.clean import slices
-from corpus.stages.spoken import Flat
+from corpus.stages.spoken import CONVERSATIONS, Flat
 from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import Partition
 
@@ -130,7 +130,7 @@ class Sizes:
         """Of messages, what their rows take; `kept`: of these messages alone."""
 
         def each(values: np.ndarray) -> np.ndarray:
-            weights = values if kept is None else np.where(kept, values, 0)
+            weights = values if kept is None else values * kept
             return np.bincount(rows, weights=weights, minlength=n).astype(np.int64)
 
         return Sizes(each(self.chars), each(self.bytes), None if self.tokens is None else each(self.tokens))
@@ -144,9 +144,14 @@ class Sizes:
         tokens = None if self.tokens is None or other.tokens is None else np.maximum(self.tokens, other.tokens)
         return Sizes(np.maximum(self.chars, other.chars), np.maximum(self.bytes, other.bytes), tokens)
 
-    def take(self, at: np.ndarray) -> Sizes:
-        """Those at some places."""
-        return Sizes(self.chars[at], self.bytes[at], None if self.tokens is None else self.tokens[at])
+    def __sub__(self, other: Sizes) -> Sizes:
+        tokens = None if self.tokens is None or other.tokens is None else self.tokens - other.tokens
+        return Sizes(self.chars - other.chars, self.bytes - other.bytes, tokens)
+
+    def where(self, mask: np.ndarray, other: Sizes) -> Sizes:
+        """These where `mask` is set, else the others."""
+        tokens = None if self.tokens is None or other.tokens is None else np.where(mask, self.tokens, other.tokens)
+        return Sizes(np.where(mask, self.chars, other.chars), np.where(mask, self.bytes, other.bytes), tokens)
 
     @classmethod
     def of(cls, texts: pl.Series, count: Any) -> Sizes:
@@ -171,14 +176,13 @@ class Talk:
 
     @classmethod
     def of(cls, column: pa.ListArray, recipe: Recipe, count: Any) -> Talk:
+        from corpus.splits.budget import role_codes
         from corpus.splits.templates import pieces
 
         flat = Flat.of(column)
         filled = pc.fill_null(column, []) if column.null_count else column
         texts, before = pieces(TEMPLATES[recipe.template], filled)
-        codes = np.zeros(len(flat.rows), dtype=np.uint8)
-        for code, role in enumerate(ROLES):
-            codes[(flat.roles == role).to_numpy()] = code
+        codes = role_codes(flat.roles.to_arrow().cast(pa.string()))
         offsets = np.concatenate([[0], np.cumsum(flat.counts(len(column)))]).astype(np.int64)
         return cls(flat, codes, offsets, Sizes.of(texts, count), before)
 
@@ -200,7 +204,7 @@ class Talk:
     def answer(self) -> pl.Series:
         """For each conversation the content of its last message, or null."""
         last = self.last()
-        return self.flat.contents.gather(pl.Series(np.where(last < 0, None, last), dtype=pl.UInt32, strict=False))
+        return self.flat.contents.gather(pl.Series(pa.array(last, pa.int64(), mask=last < 0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +224,13 @@ class Slice:
     def of(cls, rows: pa.Table, recipe: Recipe, count: Any, *, measured: bool) -> Slice:
         from corpus.splits.pairs import measure
 
-        talks = [Talk.of(_one(rows[name]), recipe, count) for name in ("messages", "chosen", "rejected")]
+        messages, chosen, rejected = (Talk.of(_one(rows[name]), recipe, count) for name in CONVERSATIONS)
         # A document is its title, a blank line and its text.
         title, text = (pl.Series(_one(rows[name]), dtype=pl.String) for name in ("title", "text"))
         whole = pl.select(pl.when(title.is_null()).then(text).otherwise(title + "\n\n" + text)).to_series() if len(rows) else text
         mine = rows.filter(pc.equal(rows["kind"], "preference")) if measured else None
-        return cls(rows, recipe, count, *talks, Sizes.of(whole, count), measure(mine) if mine is not None and mine.num_rows else None)
+        preferences = measure(mine) if mine is not None and mine.num_rows else None
+        return cls(rows, recipe, count, messages, chosen, rejected, Sizes.of(whole, count), preferences)
 
     def asked(self, answer: int) -> Slice:
         """The same rows with documents as questions and answers."""
@@ -333,7 +338,7 @@ def _fit(slice_: Slice, form: Form, spec: SplitSpec, request: np.ndarray, kind: 
     starts, over, least = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int64)
     document = (kind == "document").to_numpy() & (form is Form.TEXT)
     if document.any():
-        whole = Sizes(*(None if w is None or t is None else np.where(document, t, w) for w, t in _both(whole, slice_.texts)))  # type: ignore[arg-type]
+        whole = slice_.texts.where(document, whole)
     if spec.length is None:
         return _Fitted(starts, whole, over, least)
     unit, most = _limit(slice_, spec)
@@ -347,13 +352,7 @@ def _fit(slice_: Slice, form: Form, spec: SplitSpec, request: np.ndarray, kind: 
     starts[document], least[document] = 0, total[document]
     over[document] = total[document] > most
     gone = _gone(talk, starts) & kept
-    lost = talk.sizes.sums(talk.flat.rows, n, gone)
-    tokens = None if whole.tokens is None or lost.tokens is None else whole.tokens - lost.tokens
-    return _Fitted(starts, Sizes(whole.chars - lost.chars, whole.bytes - lost.bytes, tokens), over, least)
-
-
-def _both(one: Sizes, other: Sizes) -> list[tuple[np.ndarray | None, np.ndarray | None]]:
-    return [(one.chars, other.chars), (one.bytes, other.bytes), (one.tokens, other.tokens)]
+    return _Fitted(starts, whole - talk.sizes.sums(talk.flat.rows, n, gone), over, least)
 
 
 def _gone(talk: Talk, starts: np.ndarray) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 Layout below the root:
 
-    parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/
+    parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ rendered/<recipe>/
                                 parquet (and band entries), the truth
+    splits/<recipe>/<split>/    what people train on: parquet, README.md, manifest.json
+    adopted/<recipe>/           what `corpus adopt` took in: inputs of the next build, which no build changes
     manifests/<stage>.jsonl     what counts (see `manifest`)
     builds/<recipe>.json        the partitions of the recipe's last complete build
     builds.jsonl                history of builds
@@ -32,12 +34,15 @@ if TYPE_CHECKING:
     from corpus.recipe import Recipe
     from corpus.stages.base import Context
 
-LAYERS = ("parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "allocate", "splits")
+LAYERS = (
+    "parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "offered", "preferences", "allocate",
+    "rendered", "splits",
+)  # fmt: skip
 
 
 _OWN = re.compile(
     rf"(?:{'|'.join(n for n in LAYERS if n != 'splits')})/.+\.[0-9a-f]{{8}}(?:-renumbered)?\.(?:parquet|bands)(?:{re.escape(TMP_MARK)}\d+)?"
-    rf"|splits/[^/]+/[a-z]+/(?:train|eval|test)-[^/]+\.parquet(?:{re.escape(TMP_MARK)}\d+)?"
+    rf"|splits/[^/]+/[a-z]+(?:-requests)?/(?:(?:train|eval|test)-[^/]+\.parquet|README\.md|manifest\.json)(?:{re.escape(TMP_MARK)}\d+)?"
 )
 """Names that stages give to files. A file that was committed just before a kill is in no manifest, so its name must tell whose it is."""
 
@@ -234,7 +239,7 @@ class Warehouse:
                 if not any(Path(folder).iterdir()):
                     Path(folder).rmdir()
         self.clear()
-        for left in [*self.root.glob(f"*{TMP_MARK}*"), *self.root.glob(f"*/*{TMP_MARK}*")]:
+        for left in (p for below in ("", "*/", "adopted/*/") for p in self.root.glob(f"{below}*{TMP_MARK}*")):
             left.unlink(missing_ok=True)
         self._verified = {k: v for k, v in self._verified.items() if k in wanted}
         self._seen = {k: v for k, v in self._seen.items() if k in wanted}

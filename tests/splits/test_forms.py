@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.recipe import SPLIT_FORMS, Form
+from corpus.recipe_splits import SPLIT_FORMS, Form
 from corpus.schema import CLEAN
 from corpus.splits.templates import TEMPLATES
 from corpus.stages.render import FORM_TABLES, shape
