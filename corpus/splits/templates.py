@@ -250,13 +250,3 @@ def _preambled(template: Template, conversations: pa.ListArray, roles: pl.Series
 def _offsets(lists: pa.ListArray) -> np.ndarray:
     offsets = lists.offsets.to_numpy()
     return (offsets - offsets[0]).astype(np.int32)
-
-
-def pieces(template: Template, conversations: pa.ListArray) -> tuple[pl.Series, np.ndarray]:
-    """The rendered text of every message of the flattened column, and per row the characters that the template adds in front."""
-    flat = conversations.flatten()
-    roles = pl.Series(flat.field("role"), dtype=pl.String)
-    contents = guard(template, pl.Series(flat.field("content"), dtype=pl.String))
-    before = roles.replace_strict(template.before, default="", return_dtype=pl.String)
-    after = roles.replace_strict(template.after, default="", return_dtype=pl.String)
-    return before + contents + after, np.zeros(len(conversations), dtype=np.int64)

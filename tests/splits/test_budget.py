@@ -150,7 +150,6 @@ COUNTS = [2, 0, 0, 4, 700]
 
 
 def test_tokens_are_counted_without_special_ones(tmp_path: Path) -> None:
-    pytest.importorskip("tokenizers")
     file = saved(tmp_path / "tokenizer.json")
     assert counter(file)(TEXTS).tolist() == counter(tmp_path)(TEXTS).tolist() == COUNTS
     assert counter(file)(TEXTS).dtype == np.int64
@@ -158,7 +157,6 @@ def test_tokens_are_counted_without_special_ones(tmp_path: Path) -> None:
 
 
 def test_truncation_and_padding_in_the_file_do_not_count(tmp_path: Path) -> None:
-    pytest.importorskip("tokenizers")
     limit = {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}
     pad = {"strategy": {"Fixed": 16}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "[UNK]"}
     assert counter(saved(tmp_path / "t.json", truncation=limit, padding=pad))(TEXTS).tolist() == COUNTS
@@ -166,7 +164,6 @@ def test_truncation_and_padding_in_the_file_do_not_count(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("size", [1, 7, 20, 1 << 20])
 def test_batches_change_no_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    pytest.importorskip("tokenizers")
     monkeypatch.setattr(budget, "_BATCH_BYTES", size)
     assert counter(saved(tmp_path / "tokenizer.json"))(pl.concat([TEXTS, TEXTS])).tolist() == COUNTS * 2
 
@@ -185,17 +182,9 @@ def test_no_tokenizer_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no JSON", b"\xff\xfe", b"[]", b"{}", b'{"model": {"type": "BPE"}}'])
 def test_a_broken_tokenizer_is_the_users_business(tmp_path: Path, content: bytes) -> None:
-    pytest.importorskip("tokenizers")
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(DataError, match="is no tokenizer that the tokenizers library reads"):
         counter(tmp_path)
-
-
-def test_without_the_library_the_message_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(RecipeError, match=r"pip install 'yuliao\[tokenizers\]'"):
-        counter(saved(tmp_path / "tokenizer.json"))
-    assert counter(None)(pl.Series(["a"])).tolist() == [1]
 
 
 def test_the_fingerprint_is_that_of_the_file(tmp_path: Path) -> None:
