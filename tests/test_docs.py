@@ -390,7 +390,23 @@ def test_python_compiles(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Recipe, SourceChoice, SourceTraits, Clean, Limit, Dedup, DedupLimits, Decontaminate, SplitSpec, Ask, Length, Thin, Pairs, RejectLimits]
+    "model",
+    [
+        Recipe,
+        SourceChoice,
+        SourceTraits,
+        Clean,
+        Limit,
+        Dedup,
+        DedupLimits,
+        Decontaminate,
+        SplitSpec,
+        Ask,
+        Length,
+        Thin,
+        Pairs,
+        RejectLimits,
+    ],
 )
 def test_every_key_of_a_recipe_is_explained(model: Any) -> None:
     page = _text("docs/recipes.md")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.errors import DataError, RecipeError
+from corpus.errors import DataError
 from corpus.schema import MESSAGES, ROLES
 from corpus.splits import budget
 from corpus.splits.budget import Fitted, counter, drop_front, fingerprint, fit, role_codes
