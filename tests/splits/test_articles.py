@@ -21,7 +21,7 @@ def rows(*documents: tuple[str | None, str]) -> pa.Table:
     """Documents of schema CLEAN by title and text."""
     filler: dict[str, Any] = {
         "source": "s", "license": "l", "file": "f", "record": 0, "kind": "document", "messages": [], "row_key": b"\0" * 16,
-        "prompt_key": b"\0" * 16, "asks": True, "changed_by": [],
+        "prompt_key": b"\0" * 16, "opening_key": b"\0" * 16, "asks": True, "changed_by": [],
     }  # fmt: skip
     usual = {**dict.fromkeys(CLEAN.schema.names), **filler}
     made = [{**usual, "row_id": f"{n:032x}", "title": title, "text": text} for n, (title, text) in enumerate(documents)]

@@ -29,7 +29,7 @@ def shaped(form: Form, *rows: dict[str, Any], answer: int | None = None, starts:
     """Rows of schema CLEAN, of which only these columns are given, in a form."""
     filler = {
         "source": "s", "license": "l", "file": "f", "record": 0, "kind": "dialogue", "messages": [], "row_key": b"\0" * 16,
-        "prompt_key": b"\0" * 16, "changed_by": [], "asks": True,
+        "prompt_key": b"\0" * 16, "opening_key": b"\0" * 16, "changed_by": [], "asks": True,
     }  # fmt: skip
     full = [{**dict.fromkeys(CLEAN.schema.names), **filler, "row_id": str(n), **r} for n, r in enumerate(rows)]
     table = shape(pa.Table.from_pylist(full, schema=CLEAN.schema), form, TEMPLATE, answer, None if starts is None else np.array(starts))
