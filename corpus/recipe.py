@@ -628,6 +628,8 @@ def _line(node: yaml.Node | None, loc: tuple[Any, ...]) -> int:
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
             line = node.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and (named := next((n for n in node.value if n.value == part), None)) is not None:
+            node, line = named, named.start_mark.line + 1
         else:
             return line
     return line

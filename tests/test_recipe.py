@@ -74,7 +74,7 @@ MISTAKES = {
     GOOD + "limits: {reject_share: 1.5}": ["my.yaml:3: limits.reject_share"],
     # unknown names
     "name: r\nsources:\n  - lima\n  - belle-1n": ["my.yaml:4: there is no source 'belle-1n'; did you mean 'belle-1m'"],
-    GOOD + "template: human-asistant": ["my.yaml:3: template: there is no template 'human-asistant'; did you mean 'human-assistant'?"],
+    GOOD + "template: human-asistant": ["my.yaml:3: template: there is no template 'human-asistant'; did you mean 'human-assistant' or "],
     GOOD + "splits: {stf: {}}": ["my.yaml:3: splits: there is no split 'stf'; did you mean 'sft'?"],
     GOOD + "clean:\n  rules: [trim, control]": ["my.yaml:4: clean.rules: there is no rule 'control'; did you mean 'controls'?"],
     GOOD + "splits: {sft: {kinds: [dialog]}}": ["my.yaml:3: splits.sft.kinds: there is no kind 'dialog'; did you mean 'dialogue'?"],

@@ -15,7 +15,7 @@ import pytest
 from corpus.errors import AuditError, WarehouseError
 from corpus.warehouse.audit import check, run
 
-TABLES = ("rows", "rejects", "clean", "measures", "dropped", "clusters", "pairs", "assigned", "splits")
+TABLES = ("rows", "rejects", "clean", "measures", "dropped", "clusters", "pairs", "assigned", "splits", "allocation", "preferences")
 NAMES = {p.name.removesuffix(".sql") for p in resources.files("corpus.warehouse").joinpath("audits").iterdir() if p.name.endswith(".sql")}
 
 DUPLICATE = "(SELECT min(row_id) FROM dropped WHERE reason = 'exact_duplicate' AND source = 'belle-0.5m')"
@@ -50,8 +50,8 @@ CASES: list[tuple[str, set[str], list[str]]] = [
         "AND split IN ('ppo', 'pretrain')",
     ]),
     ("one row in two splits", {
-        "splits_share_no_row", "splits_share_no_prompt", "splits_share_no_opening", "splits_share_no_exact_prompt", "splits_are_as_assigned",
-        "allocation_adds_up",
+        "splits_share_no_row", "splits_share_no_prompt", "splits_share_no_opening", "splits_share_no_exact_prompt", "splits_share_no_cluster",
+        "splits_are_as_assigned", "allocation_adds_up",
     }, [f"INSERT INTO assigned BY NAME SELECT * REPLACE ('sft' AS split) FROM assigned WHERE row_id = {held('ppo')}"]),
     ("an allocation that says more than was assigned", {"allocation_adds_up"}, ["UPDATE allocation SET rows = rows + 1 WHERE split = 'sft' AND rows > 0"]),
     ("a pair with one side", {"pairs_differ"}, ["UPDATE preferences SET similarity = 1"]),
