@@ -186,11 +186,12 @@ def catalog(warehouse: Path) -> None:
 def sources(names: tuple[str, ...], data: Path | None, missing: bool, found: bool, as_json: bool) -> None:
     """List the supported data sets. With NAMES, tell of each its terms, its files and how to get it."""
     from corpus import report
-    from corpus.sources import get, registry
+    from corpus.sources import adopted, get, registry
     from corpus.sources.found import listing, scan
 
     known = registry()
-    chosen = {name: get(name, known) for name in names} if names else known
+    # What was adopted is a source of rows, and no data set: it is told of where it is asked for.
+    chosen = {name: get(name, {**known, adopted.NAME: adopted.SOURCE}) for name in names} if names else known
     scanned = scan(data, known) if data else None
     rows = [r for r in listing(chosen, scanned) if not (missing and r["missing"] is False) and not (found and not r["files"])]
     report.sources(rows, scanned, detailed=bool(names), as_json=as_json)
@@ -217,6 +218,84 @@ def dedup(file: Path, text: str, identity: str | None, unit: str, threshold: flo
         result = deduplicate(file, text=text, id=identity, unit=unit, threshold=threshold, work=out, report=tell)
         result.write(out)
     click.echo(told(result, out, as_json=as_json))
+
+
+@cli.command()
+@click.argument("run_dir", required=False, type=click.Path(path_type=Path))
+@click.option("--recipe", help="Recipe whose requests are answered. [default: the last one built]")
+@_warehouse_option
+@click.option("--as", "name", metavar="NAME", help="What to call the run in the warehouse.  [default: what its manifest says]")
+@click.option("--replace", is_flag=True, help="Take it in place of another run of the same name.")
+@click.option("--list", "listing", is_flag=True, help="List the adopted runs.")
+@click.option("--remove", metavar="RUN", help="Take a run out of the warehouse.")
+@_json_option
+def adopt(
+    run_dir: Path | None,
+    recipe: str | None,
+    warehouse: Path,
+    name: str | None,
+    replace: bool,
+    listing: bool,
+    remove: str | None,
+    as_json: bool,
+) -> None:
+    """Take in answers that your own model generated for the requests of the splits rm and dpo.
+
+    RUN_DIR holds manifest.json and generated.jsonl. The next build makes preference pairs of the answers: the publisher's answer is chosen,
+    the generated one rejected.
+    """
+    if (run_dir is not None) + listing + (remove is not None) != 1:
+        raise UsageError("give either the folder of a run, or --list, or --remove RUN")
+    if run_dir is None and (name is not None or replace):
+        raise UsageError("--as and --replace are for taking in a run; give its folder")
+    from corpus import adopt as adoption
+    from corpus.adopt import summary
+
+    if listing:
+        summary.runs(adoption.listed(warehouse, recipe), warehouse, as_json=as_json)
+    elif remove is not None:
+        summary.removed(remove, adoption.remove(warehouse, remove, recipe=recipe))
+    elif run_dir is not None:
+        summary.told(adoption.adopt(warehouse, run_dir, recipe=recipe, name=name, replace=replace), as_json=as_json)
+
+
+@cli.command()
+@click.option(
+    "--format",
+    "how",
+    required=True,
+    help="What reads it.",
+    type=click.Choice(["alpaca", "sharegpt", "jsonl", "openai", "llama-factory", "hugchat", "chatlm"]),
+)
+@click.option("--recipe", help="Recipe whose build to export. [default: the last one built]")
+@click.option("--split", "splits", multiple=True, help="Split; may be given again.  [default: all that the format can say]")
+@click.option(
+    "--part", "parts", multiple=True, type=click.Choice(["train", "eval", "test"]), help="Part; may be given again.  [default: all]"
+)
+@_warehouse_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the files.")
+@click.option("--lineage", is_flag=True, help="Add row_id, source and license to every object.")
+@click.option("--force", is_flag=True, help="Replace what an earlier export wrote to the folder.")
+@_json_option
+def export(
+    how: str,
+    recipe: str | None,
+    splits: tuple[str, ...],
+    parts: tuple[str, ...],
+    warehouse: Path,
+    out: Path,
+    lineage: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write splits in the format of another trainer, with the terms that the rows are under."""
+    from corpus.export import run, summary
+
+    planned = run.plan(warehouse, how, recipe, splits, parts)
+    run.check_out(out, warehouse, force=force)
+    with summary.progress(planned.bytes, quiet=as_json) as tell:
+        exported = run.export(warehouse, planned, how, out, lineage=lineage, force=force, progress=tell)
+    summary.told(exported, out, as_json=as_json)
 
 
 @cli.command()

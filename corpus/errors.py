@@ -57,6 +57,10 @@ class FetchError(CorpusError):
     """A source could not be downloaded."""
 
 
+class AllocationError(CorpusError):
+    """A split that is to be exact did not get what it asks for."""
+
+
 class WorkerError(CorpusError):
     """A worker process died or ran out of memory while on a task."""
 

@@ -1,6 +1,7 @@
 """The way of a row, as a straight line.
 
-    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─decontaminate─▶ ─dedup─▶ ─allocate─▶ ─render─▶ splits
+    upstream file ─parse─▶ parsed ─identify─▶ ─clean─▶ clean ─filter─▶ ─decontaminate─▶ ─dedup─▶ ─offer─▶ ─allocate─▶ ─render─▶ rendered
+    ─shards─▶ splits ─cards─▶ what is in them
 
 :func:`steps` is that line: each stage plans tasks from what the stages before it made, and a task whose fingerprint is known and
 whose files are what the manifest says is not run again. :func:`plan` walks the line without running anything; :func:`build` walks
@@ -17,13 +18,31 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import DataError, DedupLimitError, RejectLimitError
+from corpus.errors import AllocationError, DataError, DedupLimitError, RejectLimitError
 from corpus.executors.task import Executor, Report, Task
+from corpus.licenses import commercial
 from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
-from corpus.sources import get, registry, resolve
+from corpus.recipe_splits import takes_requests
+from corpus.sources import adopted, get, registry, resolve
 from corpus.sources.base import Source
-from corpus.sources.found import scan
-from corpus.stages import allocate, clean, decontaminate, dedup, evaluation, filter, identify, leaks, parse, render, sketch, stock
+from corpus.sources.found import obtained, scan
+from corpus.stages import (
+    allocate,
+    cards,
+    clean,
+    decontaminate,
+    dedup,
+    evaluation,
+    filter,
+    identify,
+    leaks,
+    offer,
+    parse,
+    render,
+    shards,
+    sketch,
+    stock,
+)
 from corpus.stages.base import Context, UpstreamFile
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.inputs import InputIndex
@@ -32,7 +51,9 @@ from corpus.warehouse.manifest import Partition, differences
 if TYPE_CHECKING:
     from corpus.dedup.minhash import Scheme  # imports numba, which takes longer than the walk of a small plan
 
-_LINE = (parse, identify, clean, filter, evaluation, leaks, decontaminate, stock, sketch, dedup, allocate, render)
+_LINE = (
+    parse, identify, clean, filter, evaluation, leaks, decontaminate, stock, sketch, dedup, offer, allocate, render, shards, cards,
+)  # fmt: skip
 STAGES = tuple(s.NAME for s in _LINE)
 
 Step = Generator[list[Task], Mapping[str, Partition], list[Partition]]
@@ -84,20 +105,31 @@ def steps(context: Context) -> Step:
     _check_duplicates(context, duplicates[0])
     ledgers += duplicates
 
-    tasks = allocate.plan(context, cleaned, ledgers)
+    tasks = offer.plan(context, cleaned)
+    offers = keep(tasks, (yield tasks))
+
+    tasks = allocate.plan(context, cleaned, offers, ledgers)
     [allocated] = keep(tasks, (yield tasks))
+    _check_allocation(allocated)
 
     tasks = render.plan(context, cleaned, allocated)
+    rendered = keep(tasks, (yield tasks))
+
+    tasks = shards.plan(context, rendered)
+    sharded = keep(tasks, (yield tasks))
+
+    tasks = cards.plan(context, rendered, sharded)
     keep(tasks, (yield tasks))
     return made
 
 
-def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, list[str]]:
-    """What a build of `recipe` over the folder `data` works on, and the files there that belong to no source of it.
+def context(recipe: Recipe, data: Path, index: InputIndex, root: Path | None = None) -> tuple[Context, list[str]]:
+    """What a build of `recipe` over the folder `data` works on, and the files there that belong to no source of it. What `corpus adopt`
+    took into the warehouse at `root` is a source as well, where a split of the recipe has requests.
 
     Raises:
         RecipeError: for a source that does not exist.
-        DataError: when the folder is missing, or holds nothing for the recipe.
+        DataError: when the folder is missing, or holds nothing for the recipe, or, with `strict`, not all that it names.
     """
     known = registry()
     choices, own = _choices(recipe, known)
@@ -110,10 +142,20 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
             f"{data}: no file there belongs to a source of recipe {recipe.name!r}; "
             f"`corpus sources --data {data}` tells what is expected where"
         )
+    taken = adopted.found(root, recipe.name) if root is not None else ()
+    unclaimed = [f.path for f in found.unclaimed]
+    if takes_requests(recipe.splits):
+        files += tuple(UpstreamFile(adopted.SOURCE, f.name, f.path, f.fault) for f in taken)
+        sources[adopted.NAME] = adopted.SOURCE
+        choices.setdefault(adopted.NAME, SourceChoice(name=adopted.NAME))
+    else:
+        unclaimed += [f.name for f in taken]
     present = {f.source.name for f in files}
-    missing = [c.name for c in recipe.sources if c.name != "*" and c.name not in present]
-    if missing:
-        raise DataError(f"{data}: nothing found for {', '.join(missing)}; `corpus sources --data {data}` tells how to get it")
+    named = (c.name for c in recipe.sources if c.name not in ("*", adopted.NAME))
+    missing = {name: obtained(sources[name]) for name in named if name not in present}
+    if missing and recipe.strict:
+        ways = "".join(f"\n  {name}: {way}" for name, way in missing.items())
+        raise DataError(f"{data}: nothing found for {', '.join(missing)}, and the recipe is strict; to get what is missing:{ways}")
     used = {name: s for name, s in sources.items() if name in present}
     return (
         Context(
@@ -127,9 +169,23 @@ def context(recipe: Recipe, data: Path, index: InputIndex) -> tuple[Context, lis
             keys={name: choices[name].key or s.key for name, s in used.items()},
             most_near={name: share for name in used if (share := choices[name].most_near) is not None},
             protected=frozenset(name for name in used if choices[name].protect),
+            barred=_barred(recipe, choices, used),
+            missing=missing,
         ),
-        [f.path for f in found.unclaimed],
+        unclaimed,
     )
+
+
+def _barred(recipe: Recipe, choices: Mapping[str, SourceChoice], sources: Mapping[str, Source]) -> dict[str, str]:
+    """The terms of those sources that the recipe's `license` keeps out."""
+    if recipe.license != "commercial":
+        return {}
+
+    def allowed(name: str) -> bool:
+        said = choices[name].commercial
+        return said if said is not None else commercial(sources[name].license) is True
+
+    return {name: source.license for name, source in sources.items() if not allowed(name)}
 
 
 def _apart(data: Path, root: Path) -> None:
@@ -148,7 +204,7 @@ def _choices(recipe: Recipe, known: Mapping[str, Source]) -> tuple[dict[str, Sou
             continue
         if choice.files:
             own[choice.name] = choice.model_dump(include=set(OWN_FIELDS))
-        else:
+        elif choice.name != adopted.NAME:
             get(choice.name, dict(known))
         choices[choice.name] = choice
     return choices, own
@@ -213,6 +269,23 @@ def _check_duplicates(context: Context, found: Partition) -> None:
         raise DedupLimitError("\n".join(bad))
 
 
+def _check_allocation(allocated: Partition) -> None:
+    """Fails when a split that is to be exact did not get what it asks for.
+
+    Raises:
+        AllocationError: with what is short.
+    """
+    short = allocated.stats.get("short", [])
+    if short:
+        lines = "".join(
+            f"\n  {split}: {source or 'altogether'}: asked for {asked:,} {unit}, there are {there:,}"
+            for split, source, unit, asked, there in short
+        )
+        raise AllocationError(
+            f"splits with `exact: true` did not get what they ask for:{lines}\n  ask for less, add sources, or leave out exact"
+        )
+
+
 @dataclass(slots=True)
 class Change:
     """A partition that would be built, and why. `certain` is False where that depends on what an earlier stage will find."""
@@ -225,27 +298,29 @@ class Change:
 
 @dataclass(slots=True)
 class Plan:
-    """What a build would do. `scheme` is how near duplicates are looked for, None where they are not."""
+    """What a build would do. `scheme` is how near duplicates are looked for, None where they are not; `missing` as in `Context`."""
 
     changes: list[Change] = field(default_factory=list)
     unchanged: Counter[str] = field(default_factory=Counter)
     unclaimed: list[str] = field(default_factory=list)
     scheme: Scheme | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Plan:
     """Walks the pipeline without running anything."""
     warehouse = Warehouse(root)
     _apart(data, root)
-    ctx, unclaimed = context(recipe, data, warehouse.index)
-    result = Plan(unclaimed=unclaimed, scheme=_scheme(recipe))
+    ctx, unclaimed = context(recipe, data, warehouse.index, root)
+    result = Plan(unclaimed=unclaimed, scheme=_scheme(recipe), missing=ctx.missing)
     before = {(p.stage, p.key): p for p in warehouse.current(recipe.name)}
     line = steps(ctx)
     tasks = next(line)
     renumbered: set[str] = set()  # sources whose identities an earlier stage will decide
     uncertain: set[str] = set()  # partitions that may have to be cleaned anew
     unstocked: set[str] = set()  # sources whose repeated phrases are to be counted
-    reassigned = regathered = some = False
+    rewritten: set[str] = set()  # splits of which a shard may be another
+    reassigned = regathered = some = rerendered = False
     try:
         while True:
             done = {}
@@ -257,8 +332,11 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                     filter.NAME: task.key in uncertain,
                     stock.NAME: any(key.partition("/")[0] == source for key in uncertain),
                     sketch.NAME: task.key in uncertain or source in unstocked,
+                    offer.NAME: task.key.partition(":")[2] in uncertain,
                     leaks.NAME: regathered and (known is not None or not some),
                     render.NAME: reassigned,
+                    shards.NAME: rerendered and known is None,
+                    cards.NAME: task.key in rewritten,
                 }
                 unsure = waits.get(task.stage, False) and not (task.stage == clean.NAME and _parsed_anew(task, before))
                 if unsure and task.stage == clean.NAME:
@@ -278,6 +356,14 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
                         renumbered.add(task.key)
                     reassigned |= task.stage == allocate.NAME
                     known = Partition(task.stage, task.key, task.fingerprint, task.parts)
+                    if task.stage == render.NAME:
+                        # How many shards there will be hangs on what is rendered; as many as there were is the best guess.
+                        rerendered = True
+                        last = before.get((task.stage, task.key))
+                        if last is not None:
+                            known = replace(known, stats=last.stats, files=tuple(replace(f, sha256="") for f in last.files))
+                    if task.stage == shards.NAME:
+                        rewritten.add(":".join(task.key.split(":")[:2]))
                     if task.stage == evaluation.NAME:
                         # What was found the last time is the best guess; whether anything is, is not known.
                         last = before.get((task.stage, task.key))
@@ -292,6 +378,7 @@ def plan(recipe: Recipe, data: Path, root: Path, *, verify: bool = False) -> Pla
 
 _RENUMBERED = "identities of its source are numbered anew"
 _WAITING = {leaks.NAME: "evaluation rows are gathered anew", sketch.NAME: "what its source repeats is counted anew"}
+_WAITING |= {shards.NAME: "rows are rendered anew", cards.NAME: "its split is written anew"}
 
 
 def _scheme(recipe: Recipe) -> Scheme | None:
@@ -371,7 +458,7 @@ def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progres
         warehouse = Warehouse(root)
         _apart(data, root)
         warehouse.clear()
-        ctx, unclaimed = context(recipe, data, warehouse.index)
+        ctx, unclaimed = context(recipe, data, warehouse.index, root)
         ctx = replace(ctx, judged=_judged(warehouse, recipe.name))
         built: Counter[str] = Counter()
         unchanged: Counter[str] = Counter()

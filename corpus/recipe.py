@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from corpus.errors import RecipeError, nearest
 from corpus.recipe_base import Model, as_kinds, as_number, as_tuple
-from corpus.recipe_splits import SPLIT_FORMS, Ask, Length, Pairs, SplitSpec, Thin
+from corpus.recipe_splits import SPLIT_FORMS, Ask, Length, Pairs, SplitSpec, Thin, takes_requests
 from corpus.schema import Kind
 from corpus.text.columns import MEASURES, SHARES, WORDS
 from corpus.text.settings import ALL_RULES, PERSONAL, Script, TextSettings, Traits
@@ -45,6 +45,7 @@ class SourceTraits(Model):
     placeholders: tuple[str, ...] | None = None
     page_marks: bool | None = None
     cap: Annotated[int, Field(ge=1)] | None = None
+    score: Annotated[str, Field(pattern=r"^\w+$")] | None = None
 
     @field_validator("placeholders", mode="before")
     @classmethod
@@ -84,6 +85,7 @@ class SourceChoice(Model):
             declares, and whole where it declares nothing.
         protect: rows of an evaluation set: never dropped as duplicates, never trained on, and training rows that leak them are dropped.
         most_near: the build fails when more than this share of the source's rows is dropped as near duplicates; over dedup.limits.
+        commercial: whether its terms allow commercial use, over what `corpus.licenses` reads in them.
     """
 
     name: str
@@ -97,6 +99,7 @@ class SourceChoice(Model):
     key: Key | None = None
     protect: bool = False
     most_near: Annotated[float, Field(ge=0, le=1)] | None = None
+    commercial: bool | None = None
 
     @field_validator("files", mode="before")
     @classmethod
@@ -516,10 +519,11 @@ def _check_sources(where: str, root: yaml.Node | None, recipe: Recipe) -> None:
     Raises:
         RecipeError: with the line and the nearest right name.
     """
-    from corpus.sources import registry, resolve
+    from corpus.sources import adopted, registry, resolve
 
     known = set(registry())
-    chosen: set[str] = set()
+    # What was adopted is there without being asked for, and may be named all the same.
+    chosen: set[str] = {adopted.NAME} if takes_requests(recipe.splits) else set()
     for number, choice in enumerate(recipe.sources):
         if choice.name == "*":
             chosen |= known
@@ -603,7 +607,7 @@ def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     elif loc and loc[0] == "filter":
         model = Limit
     elif loc and loc[0] == "splits":
-        inside = {"sources": Ask, "length": Length, "thin": Thin, "pairs": Pairs}
+        inside: dict[str, type[BaseModel]] = {"sources": Ask, "length": Length, "thin": Thin, "pairs": Pairs}
         model = next((inside[str(part)] for part in loc[2:] if part in inside), SplitSpec)
     elif loc[:2] == ("dedup", "limits"):
         model = DedupLimits

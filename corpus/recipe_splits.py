@@ -6,6 +6,7 @@ among the sources of a split that has a total; and how often its rows are repeat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ class Form(StrEnum):
     DIALOGUE = "dialogue"
     PREFERENCE = "preference"
     PROMPT = "prompt"
+    REQUEST = "request"
 
 
 SPLIT_FORMS: dict[str, Form] = {
@@ -246,3 +248,8 @@ class SplitSpec(Amount):
         if not self.sources:
             return Ask()
         return self.sources.get(source, self.sources.get("*"))
+
+
+def takes_requests(splits: Mapping[str, SplitSpec]) -> bool:
+    """Whether a split of preferences takes dialogues: it then has requests, and room for the answers that `corpus adopt` takes in."""
+    return any(SPLIT_FORMS[name] is Form.PREFERENCE and Kind.DIALOGUE in spec.kinds for name, spec in splits.items())

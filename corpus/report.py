@@ -35,7 +35,8 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
     figures = done.build.figures
     if as_json:
         counts = {"built": dict(done.built), "reused": dict(done.unchanged), "seconds": round(done.seconds, 3), "changed": done.changed}
-        write(to_json({"recipe": done.build.recipe, **counts, **figures, "unclaimed": done.unclaimed}) + "\n")
+        told = {"unclaimed": done.unclaimed, "missing": dict(done.build.missing)}
+        write(to_json({"recipe": done.build.recipe, **counts, **figures, **told}) + "\n")
         return
     recipe = done.build.recipe
     if not done.changed:
@@ -85,15 +86,30 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
     _say("Where to look next:")
     for what, tells in hints:
         _say(f"  {what:{width}}  {tells}")
+    if done.build.missing:
+        _say()
+        _missing(done.build.missing)
 
 
 def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
     """What a build would do."""
-    if as_json:
-        listed = [{"stage": c.stage, "key": c.key, "why": c.why, "certain": c.certain} for c in found.changes]
-        told = {"changes": listed, "unchanged": dict(found.unchanged), "unclaimed": found.unclaimed}
-        write(to_json({**told, "near": _bands(found.scheme) if found.scheme else None}) + "\n")
+    if not as_json:
+        _planned(found, everything=everything)
+        if found.missing:
+            _say()
+            _missing(found.missing)
         return
+    listed = [{"stage": c.stage, "key": c.key, "why": c.why, "certain": c.certain} for c in found.changes]
+    told = {
+        "changes": listed,
+        "unchanged": dict(found.unchanged),
+        "unclaimed": found.unclaimed,
+        "missing": dict(found.missing),
+    }
+    write(to_json({**told, "near": _bands(found.scheme) if found.scheme else None}) + "\n")
+
+
+def _planned(found: Plan, *, everything: bool) -> None:
     if not found.changes:
         _say(f"Nothing would be rebuilt: {count(sum(found.unchanged.values()), 'partition')}, all up to date.")
         _curve(found.scheme)
@@ -118,6 +134,17 @@ def planned(found: Plan, *, everything: bool, as_json: bool) -> None:
     if len(named) < len(found.changes):
         _say(f"… and {len(found.changes) - len(named):,} more (--all)")
     _curve(found.scheme)
+
+
+def _missing(missing: Mapping[str, str]) -> None:
+    """What the recipe names and was not found, with the way to get it: what one command fetches on one line."""
+    _say(f"{count(len(missing), 'source')} that the recipe names {'was' if len(missing) == 1 else 'were'} not found, to be had by:")
+    fetched = [name for name, way in missing.items() if way == f"corpus fetch {name}"]
+    if fetched:
+        _say(f"  {command()} fetch {' '.join(fetched)}")
+    for name, way in missing.items():
+        if name not in fetched:
+            _say(visible(f"  {name}: {way}"))
 
 
 _SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -358,7 +385,10 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
                 f"  address    {r['address']}\n  licence    {r['license']}\n"
                 f"  languages  {', '.join(r['languages'])}\n  yields     {', '.join(r['kinds'])}"
             )
-            _say(f"  files      {', '.join(r['patterns'])}  (below --data, in {r['folder']}/)")
+            if r["patterns"]:
+                _say(f"  files      {', '.join(r['patterns'])}  (below --data, in {r['folder']}/)")
+            else:
+                _say(f"  files      {r['folder']}/<recipe>/<run>.jsonl in the warehouse")
             if r["files"] is not None:
                 _say(f"  found      {count(r['files'], 'file')}, {r['bytes'] / 1e6:,.1f} MB")
             _say(f"  to get it  {r['get']}\n")

@@ -128,11 +128,11 @@ CLEAN = Table(
         *_identity(place=True),
         *_CONTENT,
         Column("row_key", pa.binary(16), "blake2b-128 of the folded whole row: equal keys are exact duplicates", False),
-        Column("prompt_key", pa.binary(16), "blake2b-128 of the folded prompt; where there is none, of the record's place", False),
+        Column("prompt_key", pa.binary(16), "blake2b-128 of the folded prompt: equal keys must not fall into different splits", False),
         Column(
             "opening_key",
             pa.binary(16),
-            "blake2b-128 of the folded first question, else prompt_key: rows with equal keys must not fall into different splits",
+            "blake2b-128 of the folded first question or title, else of the record's place: equal keys must not fall into different splits",
             False,
         ),
         Column(

@@ -19,7 +19,7 @@ import pyarrow as pa
 from corpus.errors import WarehouseError
 from corpus.recipe import OWN_FIELDS
 from corpus.schema import ROWS
-from corpus.sources import resolve
+from corpus.sources import adopted, resolve
 from corpus.sources.base import RAW_BOUND
 from corpus.sources.framing import BZIP2_XML, open_file, stream_of
 from corpus.stages.clean import NAME, rewrite
@@ -176,7 +176,7 @@ def _all(db: duckdb.DuckDBPyConnection, query: str, bound: Any) -> list[dict[str
 def _raw(warehouse: Warehouse, build: Build, row: dict[str, Any], account: dict[str, Any] | None) -> tuple[str | None, str]:
     """The upstream record of a row as text, read again from its file, or None and why not."""
     outer = row["file"].partition("!")[0]
-    path = Path(build.data) / outer
+    path = (warehouse.root if row["source"] == adopted.NAME else Path(build.data)) / outer
     if not path.is_file():
         return None, f"{path} is not there any more"
     read = {p.parts["inputs"][outer][0] for p in build.made if p.stage == "parse" and outer in p.parts["inputs"]}

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from corpus.warehouse.builds import LAYERS
 from corpus.warehouse.commit import TMP_MARK
 
 
@@ -49,8 +50,9 @@ class Points:
         name = (parts[0] if parts else "root").partition(TMP_MARK)[0]
         kind = ".spill" if name.startswith(".spill") else name
         temporary = "temporary " if parts and TMP_MARK in parts[-1] else ""
-        if parts and parts[-1].partition(TMP_MARK)[0].endswith(".bands"):
-            kind += ".bands"  # the one file in its folder that is no parquet
+        suffix = Path(parts[-1].partition(TMP_MARK)[0]).suffix if parts and parts[0] in LAYERS else ""
+        if suffix not in ("", ".parquet"):
+            kind += suffix  # files in folders of parquet that are none
         return f"{temporary}{'folder' if full.is_dir() else 'file'} of {kind}"
 
     def wrap(self) -> None:

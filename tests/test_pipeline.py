@@ -22,10 +22,12 @@ from corpus import pipeline
 from corpus.errors import DataError, RejectLimitError, WarehouseError
 from corpus.executors.local import LocalExecutor
 from corpus.recipe import Recipe, parse
+from corpus.sources import registry
+from corpus.stages import filter
 from corpus.stages.compared import pieces
 from corpus.warehouse.commit import TMP_MARK
 from corpus.warehouse.inputs import InputIndex
-from corpus.warehouse.manifest import Manifests
+from corpus.warehouse.manifest import Manifests, Partition
 from tests.conftest import RECIPE, everything_below, hashes, instruction, json_lines, make_build, make_data, marks, query, recipe_of
 
 Build = Callable[..., pipeline.Outcome]
@@ -427,7 +429,7 @@ def test_rows_that_are_not_as_they_were_written_are_not_compared(built: tuple[Pa
 def test_what_a_user_puts_into_the_warehouse_stays(copy: tuple[Path, Path]) -> None:
     data, root = copy
     own = [
-        root / "clean/thesis.txt", root / "clean/belle/notes.parquet", root / "splits/old/model.bin", root / "splits/small/sft/README.md",
+        root / "clean/thesis.txt", root / "clean/belle/notes.parquet", root / "splits/old/model.bin", root / "splits/small/sft/NOTES.md",
         root / "splits/small/extra.parquet", root / "mine/x.parquet",
     ]  # fmt: skip
     for path in own:
@@ -469,9 +471,80 @@ def test_nothing_to_build_is_said(tmp_path: Path) -> None:
             make_build(folder, tmp_path / "wh")
 
 
-def test_a_named_source_without_files_is_said(data: Path, root: Path) -> None:
-    with pytest.raises(DataError, match="nothing found for medqa"):
-        make_build(data, root, recipe_of(sources=["alpaca", "medqa"]))
+def test_a_named_source_without_files_is_an_error_where_the_recipe_is_strict(data: Path, root: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"nothing found for medqa, imdb, and the recipe is strict[^\n]*\n  medqa: .+\n  imdb: corpus fetch"
+    ):
+        make_build(data, root, recipe_of(sources=["alpaca", "medqa", "imdb"], strict=True))
+
+
+def test_named_sources_without_files_are_listed_with_the_way_to_get_them(data: Path, root: Path) -> None:
+    own = {"name": "faq", "files": ["faq/*.jsonl"]}
+    recipe = recipe_of(sources=["alpaca", "imdb", "duie", own])
+    ways = {
+        "imdb": "corpus fetch imdb",
+        "duie": registry()["duie"].obtain,
+        "faq": "no file below the data folder matches faq/*.jsonl",
+    }
+    context, _ = pipeline.context(recipe, data, InputIndex(root))
+    assert context.missing == ways
+    assert set(context.sources) == {"alpaca"}
+    assert pipeline.plan(recipe, data, root).missing == ways
+    outcome = make_build(data, root, recipe)
+    assert outcome.build.missing == ways
+    assert json.loads((root / "builds/small.json").read_bytes())["missing"] == ways
+    assert not make_build(data, root, recipe).changed
+    # A source that is found the next time is not missing any more.
+    json_lines(data / "faq/a.jsonl", [{"prompt": "Where?", "response": "Here."}])
+    assert set(make_build(data, root, recipe).build.missing) == {"imdb", "duie"}
+
+
+def test_the_star_misses_nothing(data: Path, root: Path) -> None:
+    context, _ = pipeline.context(recipe_of(sources=["*"]), data, InputIndex(root))
+    assert context.missing == {}
+
+
+def test_terms_that_do_not_allow_commercial_use_keep_a_source_out(data: Path, root: Path) -> None:
+    recipe = recipe_of(license="commercial")
+    make_build(data, root, recipe)
+    barred = pipeline.context(recipe, data, InputIndex(root))[0].barred
+    assert {"belle-0.5m", "alpaca"} <= set(barred)
+    assert "hh-rlhf" not in barred
+    told = query(
+        root, "SELECT source, count(*), count(DISTINCT rule || detail) FROM dropped WHERE reason = 'license' GROUP BY 1 ORDER BY 1"
+    )
+    rows = dict(query(root, "SELECT source, count(*) FROM rows GROUP BY 1"))
+    assert told == [(name, rows[name], 1) for name in sorted(barred)]
+    assert query(root, "SELECT DISTINCT detail FROM dropped WHERE reason = 'license' AND source = 'alpaca'") == [(barred["alpaca"],)]
+    assert query(root, f"SELECT count(*) FROM splits WHERE source IN {tuple(barred)}") == [(0,)]
+
+
+def test_what_a_recipe_says_of_terms_overrules_them(data: Path, root: Path) -> None:
+    sources = [{"name": "alpaca", "commercial": True}, {"name": "hh-rlhf", "commercial": False}, "c4"]
+    assert set(pipeline.context(recipe_of(sources=sources, license="commercial"), data, InputIndex(root))[0].barred) == {"hh-rlhf"}
+    assert pipeline.context(recipe_of(sources=sources), data, InputIndex(root))[0].barred == {}
+
+
+def test_a_copy_with_other_terms_is_kept(data: Path, root: Path) -> None:
+    """Barred rows go before duplicates are looked for, whatever their priority."""
+    same = {"prompt": "请用一句话解释第5个成语的意思。", "response": "这个成语的意思是第5种情形,常用来形容人。"}
+    json_lines(data / "mine/a.jsonl", [same])
+    own = {"name": "mine", "files": ["mine/*.jsonl"], "license": "CC BY 4.0", "priority": 900}
+    make_build(data, root, recipe_of(sources=["belle-0.5m", own], license="commercial"))
+    assert query(root, "SELECT count(*) FROM dropped WHERE source = 'mine' AND reason <> 'not_asked'") == [(0,)]
+
+
+def test_only_barred_sources_are_filtered_anew(data: Path, root: Path) -> None:
+    index = InputIndex(root)
+
+    def fingerprints(recipe: Recipe) -> dict[str, str]:
+        context, _ = pipeline.context(recipe, data, index)
+        cleaned = [Partition("clean", f"{name}/0", "f" * 32, {}) for name in context.sources]
+        return {t.key: t.fingerprint for t in filter.plan(context, cleaned)}
+
+    before, after = fingerprints(recipe_of()), fingerprints(recipe_of(license="commercial"))
+    changed = {key.partition("/")[0] for key in before if before[key] != after[key]}
+    assert changed == set(pipeline.context(recipe_of(license="commercial"), data, index)[0].barred)
 
 
 def test_a_source_of_ones_own_in_three_lines(tmp_path: Path) -> None:

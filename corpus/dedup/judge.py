@@ -80,6 +80,18 @@ def jaccard(one: np.ndarray, other: np.ndarray) -> float:
     return common / (len(one) + len(other) - common)
 
 
+def jaccards(rows: Sets, others: Sets) -> np.ndarray:
+    """The similarity of every row to the one of the others that stands in its place (float64[m]).
+
+    Args:
+        rows: their sets.
+        others: as many.
+    """
+    out = np.empty(len(rows.sizes), dtype=np.float64)
+    _jaccards(rows.hashes, rows.starts, rows.sizes, others.hashes, others.starts, others.sizes, out)
+    return out
+
+
 def against(one: np.ndarray, rows: Sets) -> np.ndarray:
     """How similar a set is to each of some rows: as a whole (with and without stock, the lower of the two), to what is asked in the row,
     to what is answered, to what is not to be answered (0 where the row has nothing of the kind), and the share of the set that the row
@@ -171,6 +183,22 @@ def _common(one: np.ndarray, i: Any, i_end: int, other: np.ndarray, j: Any, j_en
         i += np.int64(x <= y)
         j += np.int64(y <= x)
     return common
+
+
+@njit(cache=True, nogil=True)
+def _jaccards(
+    hashes: np.ndarray,
+    starts: np.ndarray,
+    sizes: np.ndarray,
+    others: np.ndarray,
+    begins: np.ndarray,
+    lengths: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    for row in range(len(sizes)):
+        size, length = np.int64(sizes[row]), np.int64(lengths[row])
+        common = _common(hashes, starts[row], starts[row] + size, others, begins[row], begins[row] + length)
+        out[row] = common / (size + length - common)
 
 
 @njit(cache=True, nogil=True)

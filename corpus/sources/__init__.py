@@ -7,6 +7,7 @@ from typing import Any
 
 from corpus.errors import RecipeError, nearest
 from corpus.sources import (
+    adopted,
     alpaca,
     belle,
     chinese,
@@ -41,12 +42,15 @@ def registry() -> dict[str, Source]:
 
 
 def resolve(name: str, own: Mapping[str, Any] | None = None) -> Source:
-    """The source called `name`: of the registry, or a user's own as its recipe declares it (`own`: files, shape, fields, license, about).
+    """The source called `name`: of the registry, that of what `corpus adopt` took in, or a user's own as its recipe declares it (`own`:
+    files, shape, fields, license, about).
 
     Sources hold functions and cannot be sent to another process; their declarations can.
     """
     if own is not None:
         return generic.generic_source(name, **own)
+    if name == adopted.NAME:
+        return adopted.SOURCE
     return get(name, registry())
 
 

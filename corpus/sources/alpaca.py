@@ -73,7 +73,8 @@ def parse_comparison(record: Any, emit: Emit, /) -> None:
     """GPT-4's comparisons in both versions.
 
     Version 1 is {user_input, completion_a, completion_b}, a being better. Version 2 is {user_input, responses_and_scores: [{response,
-    source, score}]} and yields a pair for every two responses with different scores, the best first; where all scores are equal, one tie.
+    source, score}]} and yields a pair for every two responses with different scores, the best first, with their places among all
+    responses in meta; where all scores are equal, one tie.
     """
     need(record, "user_input")
     head: list[Message] = [(USER, unwrap(text_of(record, "user_input")))]
@@ -87,11 +88,12 @@ def parse_comparison(record: Any, emit: Emit, /) -> None:
     if not isinstance(items, list) or len(items) < 2:
         raise Reject("shape", "field 'responses_and_scores' does not hold a list of two or more responses")
     ranked = sorted(items, key=lambda item: -float(item["score"]))
-    pairs = [(x, y) for x, y in combinations(ranked, 2) if float(x["score"]) > float(y["score"])]
+    pairs = [(i, j) for i, j in combinations(range(len(ranked)), 2) if float(ranked[i]["score"]) > float(ranked[j]["score"])]
     more = rest(record, "user_input", "responses_and_scores") or {}
-    for x, y in pairs or [(ranked[0], ranked[1])]:
+    for i, j in pairs or [(0, 1)]:
+        x, y = ranked[i], ranked[j]
         good, bad = text_of(x, "response"), text_of(y, "response")
-        meta = more | {"score_chosen": x["score"], "score_rejected": y["score"]}
+        meta = {"ranks": [i, j], "ranked": len(ranked)} | more | {"score_chosen": x["score"], "score_rejected": y["score"]}
         meta |= {f"{k}_chosen": v for k, v in (rest(x, "response", "score") or {}).items()}
         meta |= {f"{k}_rejected": v for k, v in (rest(y, "response", "score") or {}).items()}
         emit.preference(head, [(ASSISTANT, good)], [(ASSISTANT, bad)], meta=meta, skip="tie" if not pairs or good == bad else None)
@@ -179,6 +181,7 @@ SOURCES: tuple[Source, ...] = (
         parse=parse_comparison,
         kinds=(Kind.PREFERENCE,),
         obtain="copy data/comparison_data_v2.json (or, of older revisions, data/comparison_data.json) of the repository",
+        version=2,
     ),
     Source(
         name="gpt4-llm-user-oriented",

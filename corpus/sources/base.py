@@ -196,7 +196,7 @@ class Emit:
     """
 
     __slots__ = (
-        "_chosen", "_kinds", "_messages", "_metas", "_rejected", "_skips", "_splits", "_subsets", "_texts", "_titles",
+        "_chosen", "_kinds", "_licenses", "_messages", "_metas", "_rejected", "_skips", "_splits", "_subsets", "_texts", "_titles",
         "file", "header", "split", "subset",
     )  # fmt: skip
 
@@ -219,6 +219,7 @@ class Emit:
         self._texts: dict[int, str] = {}
         self._metas: dict[int, str] = {}
         self._skips: dict[int, str] = {}
+        self._licenses: dict[int, str] = {}
 
     # The marks are spelled out in each signature: passing them on as **more would double what a row costs.
 
@@ -256,9 +257,11 @@ class Emit:
         split: str | None = None,
         meta: Meta = None,
         skip: str | None = None,
+        license: str | None = None,
     ) -> None:
-        """Two continuations of `messages`, of which the publisher prefers the first."""
+        """Two continuations of `messages`, of which the publisher prefers the first. `license`: its terms, where not the source's."""
         row = len(self._kinds)
+        _put(self._licenses, row, license)
         self._chosen.add(row, chosen)
         self._rejected.add(row, rejected)
         self._row("preference", messages, subset, split, meta, skip)
@@ -298,11 +301,15 @@ class Emit:
     def rollback(self, rows: int) -> None:
         """Forgets all but the first `rows` rows: what a record emitted before it turned out to be bad."""
         del self._kinds[rows:]
-        for column in (self._titles, self._texts, self._subsets, self._splits, self._metas, self._skips):
+        for column in (self._titles, self._texts, self._subsets, self._splits, self._metas, self._skips, self._licenses):
             while column and next(reversed(column)) >= rows:
                 column.popitem()
         for turns in (self._messages, self._chosen, self._rejected):
             turns.rollback(rows)
+
+    def licenses(self, source: str) -> pa.Array:
+        """The terms of the rows so far, where the source's are `source`."""
+        return strings(self._licenses, len(self._kinds), source)
 
     def columns(self) -> dict[str, pa.Array]:
         """The rows so far as Arrow arrays, by column name of `schema.ROWS`."""

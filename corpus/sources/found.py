@@ -300,12 +300,21 @@ def _shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def obtained(source: Source) -> str:
+    """How to get the files of a source, in a line."""
+    if source.hub:
+        return f"corpus fetch {source.name}"
+    if not source.address:  # a user's own
+        return f"no file below the data folder matches {', '.join(f.glob for f in source.files)}"
+    return source.obtain or f"download it by hand from {source.address}"
+
+
 def listing(registry: Mapping[str, Source], found: Scan | None = None) -> list[dict[str, Any]]:
     """The sources as plain values, for a table and for JSON.
 
     Args:
         registry: the sources, by name.
-        found: a scan of the data folder; without one, `files`, `bytes` and `missing` are None.
+        found: a scan of the data folder; without one, and for a source without files there, `files`, `bytes` and `missing` are None.
 
     Returns:
         One dictionary per source, in the registry's order: name, about, address, license, kinds, languages, patterns, folder,
@@ -313,6 +322,7 @@ def listing(registry: Mapping[str, Source], found: Scan | None = None) -> list[d
     """
     out = []
     for name, source in registry.items():
+        elsewhere = not source.files  # its files do not lie in a data folder
         files = found.of(name) if found else ()
         out.append(
             {
@@ -324,12 +334,12 @@ def listing(registry: Mapping[str, Source], found: Scan | None = None) -> list[d
                 "languages": list(source.languages),
                 "patterns": [f.glob for f in source.files],
                 "folder": source.folder,
-                "files": len(files) if found else None,
-                "bytes": sum(f.bytes for f in files) if found else None,
-                "missing": not files if found else None,
+                "files": len(files) if found and not elsewhere else None,
+                "bytes": sum(f.bytes for f in files) if found and not elsewhere else None,
+                "missing": not files if found and not elsewhere else None,
                 "faults": sum(f.source == name for f in found.faults) if found else None,
                 "fetch": source.hub is not None,
-                "get": f"corpus fetch {name}" if source.hub else source.obtain or f"download it by hand from {source.address}",
+                "get": obtained(source),
             }
         )
     return out

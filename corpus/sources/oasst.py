@@ -6,8 +6,8 @@ becomes
 
 - a *dialogue* for each path on which every answer is the best-ranked of its siblings (an unranked answer was never compared, so
   nothing speaks against it). In the published English sample that repeats 2 of 107 answers;
-- a *preference* for each pair of ranked answers to one message, anywhere in the tree, the better one as `chosen`; equal ranks are
-  a tie;
+- a *preference* for each pair of ranked answers to one message, anywhere in the tree, the better one as `chosen`, with the places of both
+  among the ranked answers in meta (the published ranks have gaps where an answer is excluded); equal ranks are a tie;
 - a *prompt* for each user's message that nobody answered.
 
 No message is lost: an answer that none of these hold (alone under an answer that was ranked below another) makes a dialogue marked
@@ -103,8 +103,8 @@ def _after_user(node: _Node, subset: str | None, about: dict[str, Any], emit: Em
         raise Reject("too_large", f"{len(ranked)} ranked answers to one message, expected at most {MOST_RANKED}")
     messages = [_message(m) for m in path]
     for i, good in enumerate(ranked):
-        for bad in ranked[i + 1 :]:
-            meta = {**about, "details": _details((node.message, good, bad))}
+        for j, bad in enumerate(ranked[i + 1 :], start=i + 1):
+            meta = {"ranks": [i, j], "ranked": len(ranked), **about, "details": _details((node.message, good, bad))}
             skip = node.skip or ("tie" if good["rank"] == bad["rank"] or good["text"] == bad["text"] else None)
             emit.preference(messages, [_message(good)], [_message(bad)], subset=subset, meta=meta, skip=skip)
     if not answers:
@@ -336,6 +336,7 @@ SOURCES: tuple[Source, ...] = (
         languages=("en", "es", "zh", "ru", "de", "fr"),
         # The tables alone: the repository's trees and messages files hold the same messages again, without the publisher's split.
         hub=Hub("OpenAssistant/oasst1", ("data/*.parquet",)),
+        version=2,
         traits=Traits(page_marks=True),
     ),
     Source(
@@ -349,6 +350,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DIALOGUE, Kind.PREFERENCE),
         languages=("zh",),
         obtain="oaast_sft_zh.json and oaast_rm_zh.json in data/ of older revisions of the repository",
+        version=2,
         traits=Traits(page_marks=True),
     ),
 )

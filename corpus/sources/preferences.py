@@ -1,7 +1,7 @@
 """Comparisons of two or more answers from other publishers, and the single-text sets that reward models are made of.
 
-Rankings of more than two texts become every pair, better before worse, with the two ranks in meta: which pairs to use is the user's
-choice, and a pair is what every trainer takes.
+Rankings of more than two texts become every pair, better before worse, with the two ranks and the number of texts in meta: which
+pairs to use is the user's choice, and a pair is what every trainer takes.
 """
 
 from __future__ import annotations
@@ -161,13 +161,13 @@ def parse_ranked_line(record: Any, emit: Emit, /) -> None:
 
 
 def emit_ranking(messages: list[Message], texts: list[str], emit: Emit, **more: Any) -> None:
-    """Emits every pair of answers that are ranked best first; their ranks, counted from 0, go to meta."""
+    """Emits every pair of answers that are ranked best first; their ranks, counted from 0, and how many they are go to meta."""
     if len(texts) > MOST_RANKED:
         raise Reject("too_large", f"{len(texts)} ranked answers, expected at most {MOST_RANKED}")
     meta = more.pop("meta", None) or {}
     for i, good in enumerate(texts):
         for j in range(i + 1, len(texts)):
-            emit_two(messages, good, texts[j], emit, meta={"ranks": [i, j], **meta}, **more)
+            emit_two(messages, good, texts[j], emit, meta={"ranks": [i, j], "ranked": len(texts), **meta}, **more)
 
 
 _LINE_TAG = re.compile(r"<br\s*/?>")
@@ -321,6 +321,7 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.PREFERENCE,),
         languages=("zh",),
         obtain="RLHF/data/reward_datasets/sentiment_analysis/train.tsv and dev.tsv of the repository",
+        version=2,
         traits=Traits(html=True, escapes=True),
     ),
     Source(

@@ -318,9 +318,9 @@ class _Pending:
         if n:
             columns = emit.columns()
             columns |= {
+                "license": emit.licenses(source.license),
                 "row_id": pa.array(self.ids, pa.string()),
                 "source": pa.repeat(pa.scalar(source.name, pa.string()), n),
-                "license": pa.repeat(pa.scalar(source.license, pa.string()), n),
                 "file": pa.repeat(pa.scalar(file, pa.string()), n),
                 "record": pa.array(self.records, pa.int64()),
                 "records": _lists(self.groups, n),

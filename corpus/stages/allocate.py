@@ -1,13 +1,15 @@
 """allocate: every row that is left goes to a split, or to the ledger with the reason why not.
 
-The SQL beside this file explains how a split is chosen. Writes one `assigned` file per clean partition (so that rendering a
-partition depends on its own assignment alone), the `allocation` table (asked, available, got) and the ledger.
+The SQL beside this file says how a split is chosen, :mod:`corpus.splits.shares` how a total is divided among sources. Reads the offers,
+never a text. Writes one `assigned` file per clean partition (so that rendering a partition depends on its own assignment alone), the
+`allocation` table (asked, available, got) and the ledger.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +17,37 @@ import numpy as np
 import pyarrow as pa
 
 from corpus.executors.task import Report, Task
-from corpus.recipe import FORM_KINDS, SPLIT_FORMS, Form, Recipe
-from corpus.schema import ALLOCATION, ASSIGNED, DROPPED
-from corpus.stages import clean, sql
+from corpus.recipe import Recipe
+from corpus.recipe_splits import REQUESTS, SplitSpec, Unit
+from corpus.schema import ALLOCATION, ASSIGNED, CLUSTERS, DROPPED, OFFERED
+from corpus.splits.shares import Part, Want, divide
+from corpus.stages import clean, dedup, offer, sql
 from corpus.stages.base import Context, parts
 from corpus.stages.dedup import save
-from corpus.warehouse.commit import PartitionWriter
+from corpus.stages.offer import ADOPTED, kinds_of
+from corpus.warehouse.commit import PartitionWriter, write_table
 from corpus.warehouse.manifest import FileEntry, Partition
 
 NAME = "allocate"
-VERSION = 3
+VERSION = 4
+
+_PACKAGE = "corpus.stages"
 
 
-def plan(context: Context, cleaned: list[Partition], ledgers: list[Partition]) -> list[Task]:
-    """One task for the whole recipe. `ledgers`: what the stages before dropped."""
+def plan(context: Context, cleaned: list[Partition], offers: list[Partition], ledgers: list[Partition]) -> list[Task]:
+    """One task for the whole recipe.
+
+    Args:
+        context: the build.
+        cleaned: the clean partitions.
+        offers: what the offer stage made of each.
+        ledgers: what the stages between dropped; among them the partition with the clusters of duplicates.
+    """
     recipe = context.recipe
-    splits = {name: spec.model_dump(mode="json", exclude={"answer"}) for name, spec in recipe.splits.items()}
-    inputs = [*cleaned, *ledgers]
+    exclude = {"answer", "length", "pairs", "kinds", "form"}
+    splits = {name: spec.model_dump(mode="json", exclude=exclude) for name, spec in recipe.splits.items()}
+    kinds = {name: [str(k) for k in kinds_of(name, spec)] for name, spec in recipe.splits.items()}
+    inputs = [*cleaned, *offers, *ledgers]
     return [
         Task(
             stage=NAME,
@@ -39,98 +55,212 @@ def plan(context: Context, cleaned: list[Partition], ledgers: list[Partition]) -
             parts=parts(
                 NAME, VERSION, writes=(ASSIGNED, ALLOCATION, DROPPED),
                 inputs={f"{p.stage}:{p.key}": p.fingerprint for p in inputs}, libs=("pyarrow", "duckdb"),
-                splits=splits, seed=recipe.seed, protect=sorted(context.protected),
+                splits=splits, kinds=kinds, seed=recipe.seed, missing=sorted(context.missing),
             ),
             run=run,
             inputs=tuple(inputs),
             spec={
-                "recipe": recipe, "sources": tuple(sorted(context.sources)), "folder": context.folder,
-                "protect": sorted(context.protected),
+                "recipe": recipe, "sources": tuple(sorted(context.sources)), "missing": tuple(sorted(context.missing)),
+                "folder": context.folder,
             },
-            size=sum(f.bytes for p in cleaned for f in p.of("clean")),
+            size=sum(f.bytes for p in offers for f in p.of("offered")),
         )
     ]  # fmt: skip
 
 
 def run(task: Task, root: Path, report: Report) -> Partition:
     """Assigns all rows."""
-    cleaned = [p for p in task.inputs if p.stage == clean.NAME]
     recipe: Recipe = task.spec["recipe"]
-    folder = task.spec["folder"]
-    files_of = [(p.key, p.one("clean")) for p in cleaned]
-    dropped = sql.ledger(root, task.inputs)
+    folder, seed = task.spec["folder"], str(task.spec["recipe"].seed)
+    by_stage: dict[str, list[Partition]] = defaultdict(list)
+    for p in task.inputs:
+        by_stage[p.stage].append(p)
+    cleaned = by_stage[clean.NAME]
+    offers = [p.one("offered") for p in by_stage[offer.NAME]]
+    clusters = [f for p in by_stage[dedup.NAME] for f in p.of("clusters")]
+    tables = {
+        "offered": sql.read(root, offers).replace("])", "], filename = true)") if offers else sql.empty(OFFERED, filename="VARCHAR"),
+        "dropped": sql.ledger(root, task.inputs),
+        "clusters": sql.read(root, clusters) if clusters else sql.empty(CLUSTERS),
+        "clean": sql.read(root, [p.one("clean") for p in cleaned]) if cleaned else _NO_ROWS,
+    }
+    asks = Asks(recipe, task.spec["sources"])
+    print_ = task.fingerprint[:8]
     with sql.session(root) as db:
-        _parameters(db, recipe, task.spec["sources"])
-        db.execute("CREATE TABLE protected(source VARCHAR)")
-        for source in task.spec["protect"]:
-            db.execute("INSERT INTO protected VALUES (?)", [source])
+        asks.register(db)
         db.execute("CREATE TABLE parts(path VARCHAR, number INTEGER)")
-        if files_of:
-            db.executemany("INSERT INTO parts VALUES (?, ?)", [[str(root / e.path), n] for n, (_, e) in enumerate(files_of)])
-        rows = sql.read(root, [e for _, e in files_of]).replace("])", "], filename = true)") if files_of else _NO_ROWS
-        statements = sql.text("corpus.stages", "allocate.sql").format(clean=rows, dropped=dropped)
-        for statement in db.extract_statements(statements):
-            needs = "$seed" in statement.query
-            db.execute(statement.query, {"seed": str(recipe.seed)} if needs else None)
-        report(task.size, sum(e.rows for _, e in files_of))
-        files: list[FileEntry] = _assigned(db, root, folder, task.fingerprint[:8], [key for key, _ in files_of])
-        package = "corpus.stages"
-        files.append(
-            save(
-                db,
-                sql.text(package, "allocate_ledger.sql"),
-                root,
-                f"dropped/{NAME}/{folder}.{task.fingerprint[:8]}.parquet",
-                DROPPED,
-                "dropped",
+        if offers:
+            db.executemany("INSERT INTO parts VALUES (?, ?)", [[str(root / e.path), n] for n, e in enumerate(offers)])
+        for statement in db.extract_statements(sql.text(_PACKAGE, "allocate.sql").format(**tables)):
+            db.execute(statement.query, {"seed": seed} if "$seed" in statement.query else None)
+        quotas = _quotas(recipe, db.execute("SELECT split, source, sum(size)::BIGINT FROM capped GROUP BY ALL ORDER BY ALL").fetchall())
+        db.execute("CREATE TABLE quotas(split VARCHAR, source VARCHAR, most BIGINT)")
+        for (split, source), part in quotas.items():
+            db.execute("INSERT INTO quotas VALUES (?, ?, ?)", [split, source, part.got])
+        db.execute(sql.text(_PACKAGE, "allocate_assign.sql"), {"requests": REQUESTS})
+        report(task.size, sum(e.rows for e in offers))
+        files: list[FileEntry] = _assigned(db, root, folder, print_, [p.key for p in cleaned])
+        ledger = sql.text(_PACKAGE, "allocate_ledger.sql").format(**tables)
+        files.append(save(db, ledger, root, f"dropped/{NAME}/{folder}.{print_}.parquet", DROPPED, "dropped"))
+        lines = asks.report(db.execute(sql.text(_PACKAGE, "allocate_report.sql")).fetchall(), quotas, task.spec["missing"])
+        allocation = pa.Table.from_pylist(lines, ALLOCATION.schema)
+        files.append(write_table(root, f"allocate/{folder}/allocation.{print_}.parquet", allocation, "allocation"))
+    return task.done(files, short=_short(recipe, lines))
+
+
+_NO_ROWS = "(SELECT NULL::VARCHAR AS row_id, NULL::VARCHAR AS source, NULL::VARCHAR AS kind, NULL::VARCHAR AS upstream_split WHERE false)"
+
+
+class Asks:
+    """What every split asks of every source.
+
+    Args:
+        recipe: the recipe.
+        sources: names of the sources that were found.
+    """
+
+    def __init__(self, recipe: Recipe, sources: Iterable[str]) -> None:
+        self._recipe = recipe
+        self._sources = tuple(sources)
+
+    def register(self, db: Any) -> None:
+        """Makes the tables `splits` and `asks` of allocate.sql."""
+        db.execute("CREATE TABLE splits(split VARCHAR, eval DOUBLE, shared BOOLEAN, unit VARCHAR, most DOUBLE)")
+        db.execute("CREATE TABLE asks(split VARCHAR, source VARCHAR, weight DOUBLE, repeat DOUBLE, unit VARCHAR, amount BIGINT)")
+        for name, spec in self._recipe.splits.items():
+            total = spec.amount
+            db.execute(
+                "INSERT INTO splits VALUES (?, ?, ?, ?, ?)",
+                [name, spec.eval, spec.shared, total and total[0], spec.thin.most if spec.thin else None],
             )
-        )
-        allocation = sql.text(package, "allocate_report.sql")
-        files.append(save(db, allocation, root, f"allocate/{folder}/allocation.{task.fingerprint[:8]}.parquet", ALLOCATION, "allocation"))
-    return task.done(files)
+        for source in self._sources:
+            for name, weight in self.weights(source).items():
+                ask = self._recipe.splits[name].ask(source)
+                amount = ask.amount if ask else None
+                repeat = ask.repeat if ask else 1.0
+                db.execute("INSERT INTO asks VALUES (?, ?, ?, ?, ?, ?)", [name, source, weight, repeat, *(amount or (None, None))])
+
+    def weights(self, source: str) -> dict[str, float]:
+        """For every split that takes a source, its weight among its rivals, which are the splits that could take the same rows.
+
+        Where all rivals say how much they want, of the source or altogether, and in one unit, they are served in that proportion, each
+        times its own weight: so a source that has too little for all of them is divided as they asked. It hangs on the recipe alone.
+        """
+        takers = {n: s for n, s in self._recipe.splits.items() if source == ADOPTED or s.ask(source) is not None}
+        weights = {name: spec.weight for name, spec in takers.items()}
+        for group in _rivals({n: s for n, s in takers.items() if not s.shared}):
+            wanted = {name: _wanted(takers[name], source) for name in group}
+            amounts = {name: amount[1] for name, amount in wanted.items() if amount is not None}
+            if len(amounts) < len(group) or len({amount[0] for amount in wanted.values() if amount is not None}) > 1:
+                continue
+            whole = sum(amounts.values()) or 1
+            for name in group:
+                weights[name] = takers[name].weight * amounts[name] * len(group) / whole
+        return weights
+
+    def report(self, found: list[tuple[Any, ...]], quotas: Mapping[tuple[str, str], Part], missing: Iterable[str]) -> list[dict[str, Any]]:
+        """Lines of the table ALLOCATION, those of sources included that a split names and that gave it nothing."""
+        lines = {}
+        for split, source, unit, available, got, rows, held, requests in found:
+            spec = self._recipe.splits[split]
+            ask = spec.ask(source)
+            amount = ask.amount if ask else None
+            due = quotas[split, source].due if (split, source) in quotas else None
+            asked = amount[1] if amount else due
+            lines[split, source] = {
+                "split": split, "source": source, "unit": unit, "asked": asked, "available": available, "got": got, "rows": rows,
+                "eval": held, "requests": requests, "reason": _reason(spec, source, asked, available, got, due),
+            }  # fmt: skip
+        absent = set(missing)
+        nothing = dict.fromkeys(("available", "got", "rows", "eval", "requests"), 0)
+        for split, spec in self._recipe.splits.items():
+            for source, ask in spec.sources.items():
+                if source == "*" or (split, source) in lines:
+                    continue
+                amount = ask.amount or spec.amount
+                lines[split, source] = nothing | {
+                    "split": split, "source": source, "unit": amount[0] if amount else "rows", "asked": ask.amount and ask.amount[1],
+                    "reason": "not found in the data folder" if source in absent else "has no rows that fell to this split",
+                }  # fmt: skip
+        return [lines[key] for key in sorted(lines)]
 
 
-_ASKING = ("ppo", "dpo")
-"""Splits whose rows must end where the assistant is to speak: TRL generates from them, or renders them with its chat template."""
+def _rivals(splits: Mapping[str, SplitSpec]) -> list[list[str]]:
+    """Groups of splits that could take the same rows."""
+    taken = {name: set(itertools.product(kinds_of(name, spec), spec.upstream or ("train",))) for name, spec in splits.items()}
+    groups: list[list[str]] = []
+    for name in splits:
+        near = [g for g in groups if any(taken[name] & taken[other] for other in g)]
+        groups = [g for g in groups if g not in near] + [[*itertools.chain.from_iterable(near), name]]
+    return groups
 
-_NO_ROWS = (
-    "(SELECT NULL::VARCHAR AS row_id, NULL::VARCHAR AS source, NULL::VARCHAR AS kind, NULL::BOOLEAN AS asks, NULL::BLOB AS prompt_key, "
-    "NULL::VARCHAR AS upstream_split, NULL::VARCHAR AS filename WHERE false)"
-)
+
+def _wanted(spec: SplitSpec, source: str) -> tuple[Unit, int] | None:
+    ask = spec.ask(source)
+    return (ask.amount if ask else None) or spec.amount
 
 
-def _parameters(db: Any, recipe: Recipe, sources: tuple[str, ...]) -> None:
-    db.execute(
-        "CREATE TABLE splits(split VARCHAR, weight DOUBLE, rows BIGINT, eval DOUBLE, shared BOOLEAN, upstream VARCHAR[], asks BOOLEAN, "
-        "spoken BOOLEAN)"
-    )
-    db.execute("CREATE TABLE takes(split VARCHAR, kind VARCHAR, source VARCHAR)")
-    db.execute("CREATE TABLE per_source(split VARCHAR, source VARCHAR, rows BIGINT)")
+def _quotas(recipe: Recipe, capped: list[tuple[str, str, int]]) -> dict[tuple[str, str], Part]:
+    """What each source may have of each split, in the unit of the split's total (rows where it has none)."""
+    by_split: dict[str, dict[str, Want]] = defaultdict(dict)
+    for split, source, size in capped:
+        ask = recipe.splits[split].ask(source)
+        by_split[split][source] = Want(size, ask.weight if ask else None, ask.share if ask else None)
+    quotas = {}
+    for split, wants in by_split.items():
+        total = recipe.splits[split].amount
+        for source, part in divide(total[1] if total else None, wants).items():
+            quotas[split, source] = part
+    return quotas
+
+
+def _reason(spec: SplitSpec, source: str, asked: int | None, available: int, got: int, due: int | None) -> str | None:
+    """Why a source gave less than was asked, or than it has."""
+    ask = spec.ask(source)
+    why = []
+    if asked is not None and available < asked:
+        why.append("the source has no more")
+    if got < available:
+        if ask is not None and ask.repeat < 1:
+            why.append("drawn by repeat")
+        if ask is not None and ask.amount is not None and got >= ask.amount[1]:
+            why.append("cap of the source")
+        elif spec.thin is not None and spec.thin.most is not None and spec.amount is None:
+            why.append("cap of the source, or most of the thinning")
+        elif ask is not None and ask.share is not None:
+            why.append("share or total of the split")
+        elif spec.amount is not None:
+            why.append("total of the split")
+        elif ask is not None and ask.amount is not None:
+            why.append("cap of the source: the next row is too large")
+    elif due is not None and asked is not None and got > asked:
+        why.append("others had less than their due")
+    return "; ".join(why) or None
+
+
+def _short(recipe: Recipe, lines: list[dict[str, Any]]) -> list[list[Any]]:
+    """Of splits with `exact`, what did not get what was asked: split, source ("" for the total), unit, asked, available."""
+    short: list[list[Any]] = []
     for name, spec in recipe.splits.items():
-        db.execute(
-            "INSERT INTO splits VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                name,
-                spec.weight,
-                spec.rows,
-                spec.eval,
-                spec.shared,
-                list(spec.upstream),
-                name in _ASKING,
-                SPLIT_FORMS[name] is not Form.TEXT,
-            ],
-        )
-        kinds = spec.kinds or (FORM_KINDS[SPLIT_FORMS[name]] if name != "test" else ("dialogue", "prompt"))
-        for source in spec.sources or sources:
-            for kind in kinds:
-                db.execute("INSERT INTO takes VALUES (?, ?, ?)", [name, str(kind), source])
-        for source, rows in spec.per_source.items():
-            db.execute("INSERT INTO per_source VALUES (?, ?, ?)", [name, source, rows])
+        if not spec.exact:
+            continue
+        mine = [line for line in lines if line["split"] == name]
+        short += [
+            [name, line["source"], line["unit"], ask.amount[1], line["available"]]
+            for line in mine
+            if (ask := spec.ask(line["source"])) is not None and ask.amount is not None and line["available"] < ask.amount[1]
+        ]
+        if spec.amount is not None:
+            unit, most = spec.amount
+            got = sum(line["got"] if line["unit"] == unit else 0 for line in mine)
+            if got < most and (unit == "rows" or sum(line["available"] for line in mine) < most):
+                short.append([name, "", unit, most, got])
+    return short
 
 
 def _assigned(db: Any, root: Path, folder: str, print_: str, keys: list[str]) -> list[FileEntry]:
     """One file per clean partition, empty ones included: that no row of a partition is in a split is a fact too."""
-    query = "SELECT partition, row_id, source, split, part FROM assigned ORDER BY partition, split, row_id"
+    query = "SELECT partition, row_id, source, split, part, start, copies FROM assigned ORDER BY partition, split, row_id"
     files = []
     pieces = _by_partition(db.sql(query).to_arrow_reader(100_000), len(keys))
     for key, tables in zip(keys, pieces, strict=True):

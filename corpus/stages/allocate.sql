@@ -1,65 +1,117 @@
 -- Which row goes to which split.
 --
--- The unit is the prompt: all rows with one prompt go to one of the splits that exclude each other, so that none of them shares a prompt
--- with another. Among the splits that could take a prompt, weighted rendezvous hashing chooses: the score depends on the
--- prompt, the split and the seed alone, so adding a source moves no prompt that was there before.
+-- The unit is the opening: all rows with one first question go to one of the splits that exclude each other, so that none of them shares a
+-- prompt with another; nor may rows of one cluster of near duplicates be apart. By weighted rendezvous hashing every row has a split of its
+-- own choice, which hangs on its opening, on what the recipe asks of its source, and on the seed alone: no other row can move it. Where
+-- rows of one opening or cluster have chosen apart, one choice wins and the others' rows go to the ledger. So adding a source moves no row
+-- from one split to another. What is held out, here or by its publisher, wins, and keeps all that is like it out of everything else.
 --
--- {clean}, {dropped}: clean partitions, and the ledger of the stages between. Tables: `splits(split, weight, rows, eval, shared, upstream, asks, spoken)`,
--- `takes(split, kind, source)` (every combination a split accepts), `per_source(split, source, rows)`, `parts(path, number)`,
--- `protected(source)` (all rows of these are as if marked test); `$seed`.
+-- {{offered}}, {{dropped}}, {{clusters}}: offers, the ledger of the stages between, and the clusters of duplicates. Tables: `parts(path, number)`,
+-- `splits(split, eval, shared, unit, most)`: unit of its total, share of short answers; `asks(split, source, weight, repeat, unit, amount)`; `$seed`.
 CREATE TEMP TABLE alive AS
-SELECT
-    c.row_id, c.source, c.kind, c.asks, md5(c.prompt_key::VARCHAR) AS prompt, 
-    CASE WHEN c.source IN (SELECT source FROM protected) THEN 'test' ELSE coalesce(c.upstream_split, 'train') END AS upstream, p.number AS partition
-FROM {clean} AS c JOIN parts AS p ON c.filename = p.path ANTI JOIN (SELECT row_id FROM {dropped}) AS d USING (row_id);
+SELECT o.* EXCLUDE (opening_key, filename), md5(o.opening_key::VARCHAR) AS opening, p.number AS partition
+FROM {offered} AS o JOIN parts AS p ON o.filename = p.path ANTI JOIN (SELECT row_id FROM {dropped}) AS d USING (row_id);
 
--- Every split that could take a row. What is to be answered must ask: a prompt that ends with an answer, or an empty one (rankings of texts), is no
--- use to splits whose `asks` is set, and a document without a title to splits of conversations (`spoken`).
 CREATE TEMP TABLE could AS
-SELECT a.row_id, a.source, a.prompt, a.partition, a.upstream, s.split, s.shared, s.weight
-FROM alive AS a
-JOIN takes AS t ON a.kind = t.kind AND a.source = t.source
-JOIN splits AS s ON t.split = s.split
-WHERE (a.asks OR NOT (s.asks OR (s.spoken AND a.kind = 'document')))
-  AND CASE WHEN len(s.upstream) > 0 THEN list_contains(s.upstream, a.upstream) ELSE a.upstream = 'train' END;
+SELECT a.*, s.shared, q.weight FROM alive AS a JOIN splits AS s USING (split) JOIN asks AS q USING (split, source)
+WHERE a.reason IS NULL AND q.weight > 0;
 
--- One exclusive split for each prompt. u is uniform in (0, 1]; -ln(u) / weight is the classic weighted rendezvous score.
-CREATE TEMP TABLE chosen AS
-SELECT prompt, arg_min(split, (score, split)) AS split
+-- Every row's own choice. u is uniform in (0, 1]; -ln(u) / weight is the classic weighted rendezvous score.
+CREATE TEMP TABLE wishes AS
+SELECT row_id, any_value(opening) AS opening, any_value(held) AS held, min((score, split)) AS wish
 FROM (
-    SELECT DISTINCT prompt, split,
-        -ln((md5_number_upper(prompt || split || $seed) // 2048 + 1)::DOUBLE / 9007199254740993.0) / weight AS score
+    SELECT row_id, opening, held, split,
+        -ln((md5_number_upper(opening || split || $seed) // 2048 + 1)::DOUBLE / 9007199254740993.0) / weight AS score
     FROM could WHERE NOT shared
 )
-GROUP BY prompt;
+GROUP BY row_id;
 
-CREATE TEMP TABLE offered AS
-SELECT c.row_id, c.source, c.prompt, c.partition, c.upstream, c.split, md5(c.row_id || c.split || $seed) AS ticket
-FROM could AS c LEFT JOIN chosen AS x USING (prompt)
-WHERE c.shared OR c.split = x.split;
-
--- Caps: the rows with the lowest tickets, first of each source, then of the split.
-CREATE TEMP TABLE given AS
-SELECT o.row_id, o.source, o.prompt, o.partition, o.upstream, o.split
-FROM (
-    SELECT *, row_number() OVER (PARTITION BY split ORDER BY ticket, row_id) AS place
-    FROM (
-        SELECT o.*, row_number() OVER (PARTITION BY o.split, o.source ORDER BY o.ticket, o.row_id) AS place_in_source, q.rows AS source_rows
-        FROM offered AS o LEFT JOIN per_source AS q ON o.split = q.split AND o.source = q.source
-    )
-    WHERE source_rows IS NULL OR place_in_source <= source_rows
-) AS o
-JOIN splits AS s ON o.split = s.split
-WHERE s.rows IS NULL OR o.place <= s.rows;
-
--- What a publisher holds out is held out here as well.
-CREATE TEMP TABLE assigned AS
-SELECT
-    g.partition, g.row_id, g.source, g.split,
+-- The choice that wins an opening, and the part that it falls to. What a publisher holds out comes first, and is held out here as well.
+CREATE TEMP TABLE chosen AS
+SELECT w.opening, w.held, w.wish[1] AS score, w.wish[2] AS split,
     CASE
-        WHEN g.split = 'test' THEN 'test'
-        WHEN g.upstream <> 'train' THEN 'eval'
-        WHEN (md5_number_upper(g.prompt || 'eval' || g.split || $seed) // 2048)::DOUBLE / 9007199254740992.0 < s.eval THEN 'eval'
+        WHEN w.wish[2] = 'test' THEN 'test'
+        WHEN w.held THEN 'eval'
+        WHEN (md5_number_upper(w.opening || 'eval' || w.wish[2] || $seed) // 2048)::DOUBLE / 9007199254740992.0 < s.eval THEN 'eval'
         ELSE 'train'
     END AS part
-FROM given AS g JOIN splits AS s ON g.split = s.split
+FROM (SELECT opening, min((NOT held, wish)) AS best, NOT best[1] AS held, best[2] AS wish FROM wishes GROUP BY opening) AS w
+JOIN splits AS s ON w.wish[2] = s.split;
+
+-- What a shared split holds out.
+CREATE TEMP TABLE reserved AS
+SELECT opening, min(split) AS split, bool_or(held) AS held
+FROM (
+    SELECT c.opening, c.split, c.held FROM could AS c JOIN splits AS s USING (split)
+    WHERE c.shared AND (
+        c.held OR (md5_number_upper(c.opening || 'eval' || c.split || $seed) // 2048)::DOUBLE / 9007199254740992.0 < s.eval
+    )
+)
+GROUP BY opening;
+
+CREATE TEMP TABLE places AS
+SELECT opening, split, part, held FROM chosen AS x WHERE part <> 'train' OR opening NOT IN (SELECT opening FROM reserved)
+UNION ALL
+SELECT r.opening, r.split, 'eval', r.held FROM reserved AS r WHERE r.opening NOT IN (SELECT opening FROM chosen WHERE part <> 'train');
+
+CREATE TEMP TABLE agreed AS
+SELECT c.*,
+    CASE WHEN c.shared THEN CASE WHEN p.split = c.split AND p.part = 'eval' THEN 'eval' ELSE 'train' END ELSE p.part END AS part
+FROM could AS c LEFT JOIN places AS p USING (opening) LEFT JOIN wishes AS w USING (row_id)
+WHERE CASE
+    WHEN c.shared THEN coalesce(p.part, 'train') = 'train' OR (p.split = c.split AND p.held = c.held)
+    ELSE p.split = c.split AND w.wish[2] = c.split AND p.held = c.held
+END;
+
+-- Rows of one cluster that fell apart: the place of one stays, held-out ones first, and the rows in others go. What is in a shared split, and
+-- not held out, is no rival of other splits.
+CREATE TEMP TABLE torn AS
+WITH members AS (
+    SELECT k.cluster_id, a.row_id, a.split, a.opening, CASE WHEN a.shared AND a.part = 'train' THEN '' ELSE a.split END AS home, a.part
+    FROM agreed AS a JOIN (SELECT cluster_id, row_id FROM {clusters}) AS k USING (row_id)
+),
+firsts AS (
+    SELECT cluster_id, min((part = 'train', home = '', opening, home, part)) AS best, best[4] AS home, best[5] AS part
+    FROM members GROUP BY cluster_id
+)
+SELECT m.row_id, m.split, f.home, f.part
+FROM members AS m JOIN firsts AS f USING (cluster_id)
+WHERE (m.home <> f.home OR m.part <> f.part) AND (f.part <> 'train' OR m.home <> '');
+
+-- A request whose generated answer was adopted is done.
+CREATE TEMP TABLE answered AS
+SELECT a.row_id, min(b.row_id) AS pair FROM agreed AS a JOIN agreed AS b ON a.row_id = b.answers AND a.split = b.split WHERE a.request
+GROUP BY a.row_id;
+
+CREATE TEMP TABLE eligible AS
+SELECT a.partition, a.row_id, a.source, a.split, a.part, a.request, a.start, a.short, a.chars, a.bytes, a.tokens, a.shared,
+    md5(a.row_id || a.split || $seed) AS ticket,
+    (md5_number_upper(a.row_id || 'repeat' || a.split || $seed) // 2048)::DOUBLE / 9007199254740992.0 AS draw,
+    q.repeat, q.unit, q.amount, s.unit AS total_unit
+FROM agreed AS a JOIN asks AS q USING (split, source) JOIN splits AS s USING (split) ANTI JOIN torn AS t USING (row_id, split)
+WHERE NOT (a.request AND a.row_id IN (SELECT row_id FROM answered));
+
+-- Every row as often as it is asked for: all first copies before all second ones. What is held out is never repeated.
+CREATE TEMP TABLE copies AS
+WITH drawn AS (
+    SELECT *, CASE WHEN part = 'train' THEN floor(repeat)::INTEGER + (draw < repeat - floor(repeat))::INTEGER ELSE 1 END AS times
+    FROM eligible
+),
+ranked AS (
+    SELECT d.*, count(*) FILTER (WHERE NOT short) OVER (PARTITION BY split, source) AS long,
+        row_number() OVER (PARTITION BY split, source, short ORDER BY ticket, row_id) AS among
+    FROM drawn AS d WHERE times > 0
+)
+SELECT r.*, unnest(range(times)) AS copy
+FROM ranked AS r JOIN splits AS s USING (split)
+WHERE s.most IS NULL OR NOT short OR among <= floor(s.most / (1 - s.most) * long);
+
+-- The cap of each source.
+CREATE TEMP TABLE capped AS
+SELECT * EXCLUDE (sum), CASE total_unit WHEN 'tokens' THEN tokens WHEN 'chars' THEN chars WHEN 'bytes' THEN bytes ELSE 1 END AS size
+FROM (
+    SELECT *, sum(CASE unit WHEN 'tokens' THEN tokens WHEN 'chars' THEN chars WHEN 'bytes' THEN bytes ELSE 1 END)
+        OVER (PARTITION BY split, source ORDER BY copy, ticket, row_id) AS sum
+    FROM copies
+)
+WHERE amount IS NULL OR sum <= amount;

@@ -1,25 +1,35 @@
--- Rows that no split holds: over a cap, kept out because their prompt went to another split, or of no use to any split.
+-- Rows that no split holds. A row that several splits could have taken has one entry, with what came last on its way.
+WITH rows AS (
+    SELECT DISTINCT c.row_id, c.source, c.kind, c.upstream_split
+    FROM {clean} AS c ANTI JOIN (SELECT row_id FROM {dropped}) AS d USING (row_id)
+),
+lost AS (
+    SELECT row_id, 'over_cap' AS reason, string_agg(split, ', ' ORDER BY split) AS detail, NULL::VARCHAR AS kept_row_id, CASE WHEN bool_and(shared) THEN 5 ELSE 1 END AS rank
+    FROM eligible GROUP BY row_id
+    UNION ALL
+    SELECT row_id, 'adopted', NULL, pair, 2 FROM answered
+    UNION ALL
+    SELECT row_id, 'other_split', 'a near duplicate of it is in ' || home || ', ' || part, NULL, 3 FROM torn
+    UNION ALL
+    SELECT DISTINCT c.row_id, 'other_split', 'its first question is in ' || p.split || ', ' || p.part, NULL, 3 FROM could AS c JOIN places AS p USING (opening)
+    UNION ALL
+    SELECT row_id, reason, detail, NULL, 4 FROM alive WHERE reason IS NOT NULL
+    UNION ALL
+    -- A split that asks for nothing of a source.
+    SELECT row_id, 'over_cap', split, NULL, 6 FROM alive WHERE reason IS NULL
+),
+first AS (
+    SELECT row_id, arg_min((reason, detail, kept_row_id), (rank, reason, coalesce(detail, ''))) AS said FROM lost GROUP BY row_id
+)
 SELECT
-    a.row_id, a.source, 'allocate' AS stage,
-    CASE
-        WHEN o.exclusive THEN 'over_cap'
-        WHEN c.row_id IS NOT NULL THEN 'other_split'
-        WHEN o.row_id IS NOT NULL THEN 'over_cap'
-        ELSE 'not_asked'
-    END AS reason,
-    coalesce(CASE WHEN o.exclusive OR c.row_id IS NULL THEN o.splits END, c.splits, a.kind || CASE WHEN a.upstream = 'train' THEN '' ELSE ', marked ' || a.upstream END) AS detail,
+    r.row_id, r.source, 'allocate' AS stage,
+    coalesce(f.said[1], 'not_asked') AS reason,
+    CASE WHEN f.row_id IS NULL THEN r.kind || CASE WHEN coalesce(r.upstream_split, 'train') = 'train' THEN '' ELSE ', marked ' || r.upstream_split END ELSE f.said[2] END AS detail,
     NULL::VARCHAR AS rule,
     NULL::DOUBLE AS value,
     NULL::DOUBLE AS bound,
-    NULL::VARCHAR AS kept_row_id,
+    f.said[3] AS kept_row_id,
     NULL::DOUBLE AS jaccard
-FROM alive AS a
-LEFT JOIN (
-    SELECT row_id, string_agg(split, ', ' ORDER BY split) AS splits, bool_or(NOT shared) AS exclusive
-    FROM offered JOIN splits USING (split) GROUP BY row_id
-) AS o ON a.row_id = o.row_id
-LEFT JOIN (
-    SELECT c.row_id, 'its prompt went to ' || min(x.split) AS splits FROM could AS c JOIN chosen AS x USING (prompt) GROUP BY c.row_id
-) AS c ON a.row_id = c.row_id
-WHERE a.row_id NOT IN (SELECT row_id FROM assigned)
-ORDER BY a.row_id
+FROM rows AS r LEFT JOIN first AS f USING (row_id)
+WHERE r.row_id NOT IN (SELECT row_id FROM assigned)
+ORDER BY r.row_id

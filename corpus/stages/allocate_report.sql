@@ -1,20 +1,12 @@
--- What each split asked of each source, what fell to it, and what it got.
+-- What fell to each split of each source, and what of it was taken, in the unit in which it was asked for.
+WITH fell AS (
+    SELECT *, coalesce(unit, total_unit, 'rows') AS counted,
+        CASE counted WHEN 'tokens' THEN tokens WHEN 'chars' THEN chars WHEN 'bytes' THEN bytes ELSE 1 END AS size
+    FROM eligible
+)
 SELECT
-    s.split,
-    o.source,
-    CASE WHEN q.rows IS NULL THEN s.rows ELSE least(q.rows, coalesce(s.rows, q.rows)) END AS asked,
-    o.available,
-    coalesce(g.got, 0) AS got,
-    coalesce(g.eval, 0) AS eval,
-    CASE
-        WHEN q.rows IS NOT NULL AND coalesce(g.got, 0) < o.available AND coalesce(g.got, 0) = q.rows THEN 'per_source cap'
-        WHEN coalesce(g.got, 0) < o.available THEN 'rows cap of the split'
-        WHEN q.rows IS NOT NULL AND coalesce(g.got, 0) < q.rows THEN 'the source has no more'
-    END AS reason
-FROM (SELECT split, source, count(*) AS available FROM offered GROUP BY ALL) AS o
-JOIN splits AS s ON o.split = s.split
-LEFT JOIN per_source AS q ON o.split = q.split AND o.source = q.source
-LEFT JOIN (
-    SELECT split, source, count(*) AS got, count(*) FILTER (WHERE part = 'eval') AS eval FROM assigned GROUP BY ALL
-) AS g ON o.split = g.split AND o.source = g.source
-ORDER BY s.split, o.source
+    f.split, f.source, any_value(f.counted) AS unit, sum(f.size)::BIGINT AS available,
+    coalesce(sum(f.size * a.copies), 0)::BIGINT AS got, count(a.row_id) AS rows,
+    count(a.row_id) FILTER (WHERE a.part = 'eval') AS eval, count(a.row_id) FILTER (WHERE f.request) AS requests
+FROM fell AS f LEFT JOIN assigned AS a ON f.row_id = a.row_id AND f.split = a.base
+GROUP BY f.split, f.source ORDER BY f.split, f.source

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
 from corpus.recipe import Clean
-from corpus.schema import CLEAN, MEASURED, MESSAGES
+from corpus.schema import CLEAN, MEASURED, MESSAGES, ROLES
 from corpus.stages.base import Context, parts
 from corpus.stages.spoken import CONVERSATIONS, TEXTS, Flat, Spoken, last_turns
 from corpus.text.settings import TextSettings, Traits
@@ -29,7 +29,7 @@ from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import FileEntry, Partition
 
 NAME = "clean"
-VERSION = 4
+VERSION = 5
 
 _LIBRARIES = ("pyarrow", "polars", "numpy", "OpenCC", "pycld2")
 _ABOUT_SCRIPT = ("繁体", "繁體", "正體中文", "正体中文", "简体", "簡體", "raditional Chinese", "implified Chinese")
@@ -114,18 +114,22 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
     content, masks = written.content, written.masks
     flat = {name: Flat.of(content[name]) for name in CONVERSATIONS}
     spoken = Spoken.of(content, flat)
+    found = keys(_whole(table["kind"]), spoken)
     columns = {
         **{name: _whole(table[name]) for name in _AS_PARSED},
         **content,
-        **keys(_whole(table["kind"]), spoken),
+        **found,
+        "opening_key": _openings(table, spoken, found["prompt_key"]),
         "asks": pa.array(_asks(flat["messages"], n) | _titled(content)),
         "changed_by": _changed_by(masks, n),
     }
     rows = pa.table([columns[c.name] for c in CLEAN.columns], schema=CLEAN.schema)
+    scores = _scores(table["meta"], traits.score)
+    measured = Rows(spoken.texts, spoken.named(), spoken.rows, n, spoken.learned(), scores)
     columns |= {
         "excluded": _whole(table["skip"]),
         "problem": _problems(table["kind"], written),
-        **measure(Rows(spoken.texts, spoken.named(), spoken.rows, n, spoken.learned()), text_settings, utf8=spoken.utf8),
+        **measure(measured, text_settings, utf8=spoken.utf8),
     }
     measures = pa.table([columns[c.name] for c in MEASURED.columns], schema=MEASURED.schema)
     return Cleaned(rows, measures, {name: int(mask.sum()) for name, mask in masks.items()})
@@ -279,6 +283,34 @@ def keys(kinds: pa.Array, spoken: Spoken) -> dict[str, pa.Array]:
     return {"row_key": pa.array(row_keys, pa.binary(16)), "prompt_key": pa.array(prompt_keys, pa.binary(16))}
 
 
+def _openings(table: pa.Table, spoken: Spoken, prompt_keys: pa.Array) -> pa.Array:
+    """opening_key of every row: a hash of its first question, of a document of its title, without width, case, blanks and punctuation.
+
+    Conversations that begin alike teach the same first answer, however they go on; articles of one title are asked for in the same words.
+    Rows without either have their prompt_key, and those that ask nothing the key of their record, which all pairs of one ranking share.
+    """
+    from corpus.text.folding import folded
+    from corpus.text.marks import utf8
+
+    asked = (spoken.places == 0) & (spoken.roles == ROLES.index("user"))
+    titled = spoken.places == len(CONVERSATIONS)
+    at = np.flatnonzero(asked | titled)
+    rows, first = np.unique(spoken.rows[at], return_index=True)
+    at = at[first]
+    ends, data = folded(utf8(spoken.texts.gather(at)), np.where(titled[at], 2, 1).astype(np.uint8), bare=True)
+    view = memoryview(data.tobytes())
+    found: list[bytes] = prompt_keys.to_pylist()
+    nothing = blake2b(digest_size=16).digest()
+    bare = [n for n, key in enumerate(found) if key == nothing]
+    places = table.select(["source", "file", "record"]).take(pa.array(bare, pa.int64())).to_pylist()
+    for n, place in zip(bare, places, strict=True):
+        found[n] = blake2b("\0".join(map(str, place.values())).encode(), digest_size=16, person=b"place").digest()
+    for row, start, end in zip(rows.tolist(), [0, *ends.tolist()][:-1], ends.tolist(), strict=True):
+        if end - start > 1:  # more than its head
+            found[row] = blake2b(view[start:end], digest_size=16, person=b"opening").digest()
+    return pa.array(found, pa.binary(16))
+
+
 def _changed_by(masks: Mapping[str, np.ndarray], n: int) -> pa.ListArray:
     names = list(masks)
     matrix = np.stack([masks[name] for name in names], axis=1) if names else np.zeros((n, 0), dtype=bool)
@@ -286,6 +318,16 @@ def _changed_by(masks: Mapping[str, np.ndarray], n: int) -> pa.ListArray:
     offsets = np.concatenate([[0], np.cumsum(matrix.sum(axis=1))]).astype(np.int32)
     values = pa.array([names[i] for i in which], pa.string())
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=CLEAN["changed_by"].type)
+
+
+def _scores(meta: pa.ChunkedArray, key: str | None) -> np.ndarray | None:
+    """The first number in the value of a key of meta (`赞同 1.2 万` is 12,000); not a number where there is none."""
+    if key is None:
+        return None
+    told = pl.Series(_whole(meta), dtype=pl.String).str.json_path_match(f"$.{key}")
+    number = told.str.extract(r"(-?[0-9]+(?:\.[0-9]+)?)").cast(pl.Float64)
+    unit = told.str.extract(r"-?[0-9]+(?:\.[0-9]+)? ?([万萬kK])")
+    return (number * unit.replace_strict({"万": 1e4, "萬": 1e4, "k": 1e3, "K": 1e3}, default=1.0, return_dtype=pl.Float64)).to_numpy()
 
 
 def _strings(series: pl.Series) -> pa.Array:

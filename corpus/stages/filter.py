@@ -42,6 +42,9 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
         source = partition.key.partition("/")[0]
         limits = tuple(limit for limit in context.recipe.filter if limit.covers(source))
         measured = partition.of("measures")
+        terms = context.barred.get(source)
+        # Only what bars a source is told, so that a recipe without `license` has the fingerprints that it always had.
+        barred: dict[str, Any] = {} if terms is None else {"license": terms}
         told: dict[str, Any] = {}
         for limit in limits:
             name, again = limit.measure, sum(m.measure == limit.measure for m in limits[: len(told)])
@@ -53,10 +56,10 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
             Task(
                 stage=NAME,
                 key=partition.key,
-                parts=parts(NAME, VERSION, writes=(DROPPED,), inputs={partition.key: partition.fingerprint}, filter=told),
+                parts=parts(NAME, VERSION, writes=(DROPPED,), inputs={partition.key: partition.fingerprint}, filter=told, **barred),
                 run=run,
                 inputs=(partition,),
-                spec={"limits": limits},
+                spec={"limits": limits, "terms": terms},
                 size=measured[0].bytes if measured else 0,
             )
         )
@@ -71,7 +74,7 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     file = pq.ParquetFile(root / entry.path)
     dropped = []
     for group in range(file.num_row_groups):
-        dropped.append(decide(file.read_row_group(group, columns=needed), limits))
+        dropped.append(decide(file.read_row_group(group, columns=needed), limits, task.spec["terms"]))
         report(entry.bytes // file.num_row_groups, dropped[-1].num_rows)
     whole = pa.concat_tables(dropped) if dropped else DROPPED.schema.empty_table()
     if not whole.num_rows:
@@ -81,11 +84,12 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     return task.done([ledger.committed])
 
 
-def decide(table: pa.Table, limits: Sequence[Limit]) -> pa.Table:
+def decide(table: pa.Table, limits: Sequence[Limit], terms: str | None = None) -> pa.Table:
     """Entries of the ledger (schema DROPPED) for those rows of `table` (columns of schema MEASURED) that do not go on.
 
     What the publisher excludes comes first, then what is wrong with the row's structure, then the limits in the recipe's order: a
-    row has one entry, with the first reason.
+    row has one entry, with the first reason. Where `terms` are given, they bar the source and come before all else: duplicates are looked
+    for among the rows that go on, so that a copy with other terms is kept.
     """
     n = table.num_rows
     reasons = np.full(n, None, dtype=object)
@@ -94,6 +98,8 @@ def decide(table: pa.Table, limits: Sequence[Limit]) -> pa.Table:
     excluded, problem = _objects(table["excluded"]), _objects(table["problem"])
     kinds = _objects(table["kind"])
 
+    if terms is not None:
+        reasons[:], rules[:], details[:] = "license", "license", terms
     for found in (excluded, problem):
         new = (reasons == None) & (found != None)  # noqa: E711 (elementwise)
         reasons[new] = found[new]

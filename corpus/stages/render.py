@@ -1,14 +1,18 @@
-"""render: clean rows and their assignment → the files of the splits.
+"""render: clean rows and their assignment → the rows of the splits, partition by partition.
 
-One task per clean partition writes that partition's rows of every split, in the form of the split:
-`splits/<recipe>/<split>/<part>-<source>-….parquet`, a layout from which `datasets.load_dataset("parquet", data_dir=…)` finds
-train and eval by itself.
+One task per clean partition writes that partition's rows of every split, in the form of the split and with their *position*: their place in
+the random order of the whole split (`corpus.splits.order`). A file is sorted by it and cut into row groups of about 1 MB, so that the
+stage that follows can read a range of positions without the rest.
+
+Memory: what is held is the shaped rows that are not written yet, each once, however often it is repeated. From `run_bytes` on they are
+written; so a file is one sorted run, and a partition that is larger than that, several runs.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,36 +20,42 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
-from corpus.recipe import SPLIT_FORMS, Form
-from corpus.schema import DIALOGUE_SPLIT, MESSAGES, PREFERENCE_SPLIT, PROMPT_SPLIT, TEXT_SPLIT, Kind, Table
-from corpus.splits.articles import as_dialogues
-from corpus.splits.templates import TEMPLATES, Template, opened, render
+from corpus.recipe_splits import REQUESTS, Form
+from corpus.schema import Kind
+from corpus.splits.forms import FORM_TABLES, form_of, shape
+from corpus.splits.groups import cuts, row_bytes
+from corpus.splits.order import positions
+from corpus.splits.templates import TEMPLATES
 from corpus.stages.base import Context, parts
-from corpus.warehouse.commit import PartitionWriter
-from corpus.warehouse.manifest import Partition
+from corpus.warehouse.commit import PartitionWriter, reading
+from corpus.warehouse.manifest import FileEntry, Partition
 
 NAME = "render"
-VERSION = 2
+VERSION = 3
 
-FORM_TABLES: dict[Form, Table] = {
-    Form.TEXT: TEXT_SPLIT,
-    Form.DIALOGUE: DIALOGUE_SPLIT,
-    Form.PREFERENCE: PREFERENCE_SPLIT,
-    Form.PROMPT: PROMPT_SPLIT,
-}
+GROUP_BYTES = 1 << 20
+"""Bytes of a row group. A shard reads a group or two of every file beyond its own rows: of ten gigabytes in files of 64 MB that is about as
+much again as the shard itself. Smaller ones would cost more in the files' footers than they save."""
+
+RUN_BYTES = 128 << 20
+"""Shaped rows that are held before they are sorted and written: four times what a partition of 32 MB of text comes to in one split."""
+
+POSITION = pa.field("position", pa.uint64(), nullable=False)
 
 
-def plan(context: Context, cleaned: list[Partition], allocated: Partition) -> list[Task]:
+def plan(context: Context, cleaned: list[Partition], allocated: Partition, *, run_bytes: int = RUN_BYTES) -> list[Task]:
     """One task per clean partition of which a row is in a split."""
-    template = TEMPLATES[context.recipe.template]
-    answers = {name: spec.answer for name, spec in context.recipe.splits.items() if spec.kinds and Kind.DOCUMENT in spec.kinds}
+    recipe = context.recipe
+    template = TEMPLATES[recipe.template]
+    answers = {name: spec.answer for name, spec in recipe.splits.items() if spec.kinds and Kind.DOCUMENT in spec.kinds}
+    chosen = {name: str(spec.form) for name, spec in recipe.splits.items() if spec.form is not None}
     tasks = []
     for partition in cleaned:
         found = allocated.of(f"assigned:{partition.key}")
         if found and not found[0].rows:
             continue
         digest = found[0].sha256 if found else ""
-        clean = partition.of("clean")
+        clean, measured = partition.of("clean"), partition.of("measures")
         tasks.append(
             Task(
                 stage=NAME,
@@ -55,18 +65,25 @@ def plan(context: Context, cleaned: list[Partition], allocated: Partition) -> li
                     VERSION,
                     writes=tuple(FORM_TABLES.values()),
                     inputs={partition.key: partition.fingerprint, "assigned": digest},
-                    libs=("pyarrow", "polars"),
+                    libs=("pyarrow", "polars", "numpy"),
                     template={"name": template.name, "version": template.version},
                     answers=answers,
+                    forms=chosen,
+                    seed=recipe.seed,
+                    run_bytes=run_bytes,
                 ),
                 run=run,
                 spec={
                     "clean": clean[0] if clean else None,
+                    "measures": measured[0] if measured else None,
                     "assigned": found[0] if found else None,
                     "template": template.name,
                     "answers": answers,
+                    "splits": recipe.splits,
+                    "seed": recipe.seed,
                     "folder": context.folder,
                     "stem": partition.key.replace("/", "-"),
+                    "run_bytes": run_bytes,
                 },
                 size=clean[0].bytes if clean else 0,
             )
@@ -74,105 +91,108 @@ def plan(context: Context, cleaned: list[Partition], allocated: Partition) -> li
     return tasks
 
 
+@dataclass(slots=True)
+class _Place:
+    """A part of a split: which rows it gets, and what of them is still to be written."""
+
+    split: str
+    part: str
+    form: Form
+    assigned: pa.Table
+    writer: PartitionWriter
+    shaped: list[pa.Table] = field(default_factory=list)
+    copies: list[np.ndarray] = field(default_factory=list)
+    waiting: int = 0
+    bytes: int = 0
+    languages: Counter[str] = field(default_factory=Counter)
+
+
 def run(task: Task, root: Path, report: Report) -> Partition:
-    """Writes one partition's rows of every split."""
-    template = TEMPLATES[task.spec["template"]]
-    assigned = pq.read_table(root / task.spec["assigned"].path)
-    places = sorted({(s, p) for s, p in zip(assigned["split"].to_pylist(), assigned["part"].to_pylist(), strict=True)})
-    wanted = {
-        place: assigned.filter(pc.and_(pc.equal(assigned["split"], place[0]), pc.equal(assigned["part"], place[1])))[
-            "row_id"
-        ].combine_chunks()
-        for place in places
-    }
-    writers: dict[tuple[str, str], PartitionWriter] = {}
-    for split, part in places:
-        table = FORM_TABLES[SPLIT_FORMS[split]]
-        relative = f"splits/{task.spec['folder']}/{split}/{part}-{task.spec['stem']}.parquet"
-        writers[split, part] = PartitionWriter(root, relative, table.schema, f"split:{split}:{part}")
+    """Writes one partition's rows of every split. Its stats tell of each part how many rows and bytes it is, and in which languages."""
+    spec = task.spec
+    places = _places(task, root)
     try:
-        entry = task.spec["clean"]
+        _render(task, root, report, places)
+        for place in places:
+            _flush(place, spec["seed"])
+    except BaseException as e:
+        for place in places:
+            place.writer.__exit__(type(e), e, None)
+        raise
+    for place in places:
+        place.writer.__exit__(None, None, None)
+    told = {
+        f"{p.split}:{p.part}": {"rows": p.writer.rows, "bytes": p.bytes, "languages": dict(sorted(p.languages.items()))} for p in places
+    }
+    return task.done([p.writer.committed for p in places], parts=told)
+
+
+def _places(task: Task, root: Path) -> list[_Place]:
+    spec = task.spec
+    entry: FileEntry = spec["assigned"]
+    with reading(root / entry.path):
+        assigned = pq.read_table(root / entry.path, columns=["row_id", "split", "part", "start", "copies"], partitioning=None)
+    pairs = assigned.group_by(["split", "part"]).aggregate([]).sort_by([("split", "ascending"), ("part", "ascending")])
+    places = []
+    for split, part in zip(pairs["split"].to_pylist(), pairs["part"].to_pylist(), strict=True):
+        mine = assigned.filter(pc.and_(pc.equal(assigned["split"], split), pc.equal(assigned["part"], part))).combine_chunks()
+        form = form_of(split, spec["splits"])
+        schema = pa.schema([POSITION, *FORM_TABLES[form].schema])
+        relative = f"rendered/{spec['folder']}/{split}/{part}/{spec['stem']}.{task.fingerprint[:8]}.parquet"
+        places.append(_Place(split, part, form, mine, PartitionWriter(root, relative, schema, f"rendered:{split}:{part}")))
+    return places
+
+
+def _render(task: Task, root: Path, report: Report, places: list[_Place]) -> None:
+    """Shapes the rows of all places, row group by row group."""
+    spec = task.spec
+    template = TEMPLATES[spec["template"]]
+    entry: FileEntry = spec["clean"]
+    with reading(root / entry.path):
         file = pq.ParquetFile(root / entry.path)
+        languages = pq.read_table(root / spec["measures"].path, columns=["language"], partitioning=None)["language"].combine_chunks()
+        done = 0
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group)
-            for (split, part), ids in wanted.items():
-                mine = rows.filter(pc.is_in(rows["row_id"], ids)).combine_chunks()
-                if mine.num_rows:
-                    writers[split, part].write(shape(mine, SPLIT_FORMS[split], template, task.spec["answers"].get(split)))
+            spoken = languages.slice(done, rows.num_rows)
+            done += rows.num_rows
+            for place in places:
+                at = pc.index_in(rows["row_id"].combine_chunks(), value_set=place.assigned["row_id"].combine_chunks())
+                here = pc.indices_nonzero(at.is_valid())
+                if not len(here):
+                    continue
+                found = place.assigned.take(at.take(here))
+                copies = found["copies"].to_numpy().astype(np.int64)
+                answer = spec["answers"].get(place.split.removesuffix(REQUESTS))
+                shaped = shape(rows.take(here).combine_chunks(), place.form, template, answer, found["start"].to_numpy())
+                place.shaped.append(shaped)
+                place.copies.append(copies)
+                place.waiting += int(row_bytes(shaped).sum())
+                for language, count in zip(spoken.take(here).to_pylist(), copies.tolist(), strict=True):
+                    place.languages[language or "none"] += count
+            while (held := sum(place.waiting for place in places)) and held >= spec["run_bytes"]:
+                _flush(max(places, key=lambda p: p.waiting), spec["seed"])
             report(entry.bytes // max(1, file.num_row_groups), rows.num_rows)
-    except BaseException as e:
-        for writer in writers.values():
-            writer.__exit__(type(e), e, None)
-        raise
-    for writer in writers.values():
-        writer.__exit__(None, None, None)
-    return task.done([w.committed for w in writers.values()])
 
 
-def shape(rows: pa.Table, form: Form, template: Template, answer: int | None = None) -> pa.Table:
-    """Rows of schema CLEAN in the form of a split. `answer`: characters that a document may answer with, in splits that take them."""
-    table = FORM_TABLES[form]
-    if answer is not None and form is not Form.TEXT:
-        rows = as_dialogues(rows, answer)
-    columns: dict[str, Any] = {name: rows[name] for name in ("row_id", "source", "subset", "license", "kind")}
-    if form is Form.TEXT:
-        columns |= _text(rows, template)
-    elif form is Form.DIALOGUE:
-        messages = _one(rows["messages"])
-        text, spans = render(template, messages)
-        columns |= {"messages": messages, "text": text, "spans": spans}
-    elif form is Form.PREFERENCE:
-        prompt = _one(rows["messages"])
-        columns["prompt"] = prompt
-        for name, text_name, span_name in (("chosen", "text", "spans"), ("rejected", "rejected_text", "rejected_spans")):
-            answer = _one(rows[name])
-            columns[name] = answer
-            whole, learned = _concat(prompt, answer)
-            columns[text_name], columns[span_name] = render(template, whole, learned)
-    else:
-        prompt = _without_answer(_one(rows["messages"]))
-        columns |= {"prompt": prompt, "text": opened(template, prompt)}
-    return pa.table([columns[c.name] for c in table.columns], schema=table.schema)
-
-
-def _text(rows: pa.Table, template: Template) -> dict[str, Any]:
-    title, text = _one(rows["title"]), _one(rows["text"])
-    heading = pc.if_else(pc.is_null(title), "", pc.binary_join_element_wise(pc.fill_null(title, ""), "", "\n\n"))
-    rendered, _ = render(template, _one(rows["messages"]))
-    return {
-        "title": title,
-        "text": pc.if_else(pc.is_null(text), rendered, pc.binary_join_element_wise(heading, pc.fill_null(text, ""), "")),
-    }
-
-
-def _concat(first: pa.ListArray, second: pa.ListArray) -> tuple[pa.ListArray, np.ndarray]:
-    """Joins two columns of conversations row by row; also which messages of the result are assistant turns of the second."""
-    a, b = pc.list_value_length(first).to_numpy(), pc.list_value_length(second).to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(a + b)]).astype(np.int32)
-    where = np.empty(int(offsets[-1]), dtype=np.int64)
-    in_second = np.zeros(len(where), dtype=bool)
-    row = np.repeat(np.arange(len(a)), a + b)
-    within = np.arange(len(where)) - offsets[:-1][row]
-    in_second = within >= a[row]
-    where[~in_second] = np.arange(int(a.sum()))
-    where[in_second] = int(a.sum()) + np.arange(int(b.sum()))
-    flat = pa.concat_arrays([first.flatten(), second.flatten()]).take(pa.array(where))
-    learned = in_second & pc.equal(flat.field("role"), "assistant").to_numpy(zero_copy_only=False)
-    return pa.ListArray.from_arrays(pa.array(offsets), flat, type=MESSAGES), learned
-
-
-def _without_answer(messages: pa.ListArray) -> pa.ListArray:
-    """Conversations without a final assistant turn."""
-    lengths = pc.list_value_length(messages).to_numpy()
-    flat = messages.flatten()
-    ends = np.cumsum(lengths) - 1
-    answers = pc.equal(flat.field("role"), "assistant").to_numpy(zero_copy_only=False)
-    cut = (lengths > 0) & answers[np.maximum(ends, 0)] if len(answers) else np.zeros(len(lengths), dtype=bool)
-    keep = np.ones(len(flat), dtype=bool)
-    keep[ends[cut]] = False
-    offsets = np.concatenate([[0], np.cumsum(lengths - cut)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), flat.filter(pa.array(keep)), type=MESSAGES)
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks()
+def _flush(place: _Place, seed: int) -> None:
+    """Writes what is waiting as one sorted run, with every copy of a row at a position of its own."""
+    if not place.shaped:
+        return
+    rows = pa.concat_tables(place.shaped).combine_chunks()
+    copies = np.concatenate(place.copies)
+    place.shaped.clear()
+    place.copies.clear()
+    place.waiting = 0
+    at = np.repeat(np.arange(rows.num_rows), copies)
+    repeats = np.arange(len(at)) - np.repeat(np.cumsum(copies) - copies, copies)
+    position = positions(rows["row_id"].combine_chunks().take(pa.array(at)), repeats, place.split, seed)
+    order = np.argsort(position, kind="stable")
+    at, repeats, position = at[order], repeats[order].astype(np.int32), position[order]
+    sizes = row_bytes(rows)[at]
+    place.bytes += int(sizes.sum())
+    number = rows.schema.get_field_index("repeat")
+    for first, after in cuts(sizes, GROUP_BYTES):
+        group = rows.take(pa.array(at[first:after]))
+        group = group.set_column(number, rows.schema.field(number), pa.array(repeats[first:after]))
+        place.writer.write(group.add_column(0, POSITION, pa.array(position[first:after])).combine_chunks())

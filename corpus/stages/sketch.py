@@ -107,8 +107,7 @@ def run(task: Task, root: Path, report: Report) -> Partition:
             report(clean.bytes * len(numbers) // max(1, clean.rows), len(numbers))
     files = [writer.committed]
     if by and keyed:
-        with binary_file(root, f"{stem}.bands", "bands", clean.rows) as held:
+        with binary_file(root, f"{stem}.bands", "bands", rows=clean.rows) as held:
             write(held.sink, np.concatenate(keyed), by.scheme, by.unit)
-        if held.entry is not None:
-            files.append(held.entry)
+        files.append(held.committed)
     return task.done(files)

@@ -6,6 +6,7 @@ a mark before each text, so that no two different divisions of the same characte
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cache
 
 import numpy as np
@@ -14,18 +15,19 @@ from numba import njit
 from corpus.text import characters as c
 
 
-def folded(utf8: tuple[np.ndarray, np.ndarray], heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def folded(utf8: tuple[np.ndarray, np.ndarray], heads: np.ndarray, *, bare: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The folded bytes of texts, one after the other, each after its head.
 
     Args:
         utf8: the texts, none null, as `marks.utf8` gives them.
         heads: a byte below 0x20 for every text (uint8).
+        bare: fold width too, and leave out punctuation.
 
     Returns:
         The end of every text in the bytes (int64), and the bytes (uint8).
     """
     offsets, data = utf8
-    ends, out, used = _folded(offsets, data, heads, _table())
+    ends, out, used = _folded(offsets, data, heads, _bare() if bare else _table())
     return ends, out[:used]
 
 
@@ -39,6 +41,19 @@ def _table() -> np.ndarray:
             table[code] = ord(lower)
     bits = c.table()
     table[(bits & np.uint32(c.BLANK | c.LINE_FEED | c.CR | c.ODD_BLANK | c.CONTROL)) != 0] = 0
+    table.flags.writeable = False
+    return table
+
+
+@cache
+def _bare() -> np.ndarray:
+    """The same, with full-width forms as the plain ones, and without punctuation."""
+    table = _table().copy()
+    for code in range(0x20000):
+        if unicodedata.category(chr(code)).startswith("P"):
+            table[code] = 0
+    for code in range(0xFF01, 0xFF5F):
+        table[code] = table[code - 0xFEE0]
     table.flags.writeable = False
     return table
 

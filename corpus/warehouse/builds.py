@@ -2,8 +2,10 @@
 
 Layout below the root:
 
-    parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ splits/<recipe>/<split>/
+    parsed/ rejects/ clean/ measures/ leaks/ sketches/ dropped/ dedup/ allocate/ rendered/<recipe>/
                                 parquet (and band entries), the truth
+    splits/<recipe>/<split>/    what people train on: parquet, README.md, manifest.json
+    adopted/<recipe>/           what `corpus adopt` took in: inputs of the next build, which no build changes
     manifests/<stage>.jsonl     what counts (see `manifest`)
     builds/<recipe>.json        the partitions of the recipe's last complete build
     builds.jsonl                history of builds
@@ -32,12 +34,15 @@ if TYPE_CHECKING:
     from corpus.recipe import Recipe
     from corpus.stages.base import Context
 
-LAYERS = ("parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "allocate", "splits")
+LAYERS = (
+    "parsed", "rejects", "clean", "measures", "leaks", "sketches", "dropped", "dedup", "offered", "preferences", "allocate",
+    "rendered", "splits",
+)  # fmt: skip
 
 
 _OWN = re.compile(
     rf"(?:{'|'.join(n for n in LAYERS if n != 'splits')})/.+\.[0-9a-f]{{8}}(?:-renumbered)?\.(?:parquet|bands)(?:{re.escape(TMP_MARK)}\d+)?"
-    rf"|splits/[^/]+/[a-z]+/(?:train|eval|test)-[^/]+\.parquet(?:{re.escape(TMP_MARK)}\d+)?"
+    rf"|splits/[^/]+/[a-z]+(?:-requests)?/(?:(?:train|eval|test)-[^/]+\.parquet|README\.md|manifest\.json)(?:{re.escape(TMP_MARK)}\d+)?"
 )
 """Names that stages give to files. A file that was committed just before a kill is in no manifest, so its name must tell whose it is."""
 
@@ -48,7 +53,10 @@ _TOLD = {"recipe", "about", "data", "finished", "settings", "sources", "partitio
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A complete build of a recipe: what it was made from, the partitions it consists of, and the figures of its summary."""
+    """A complete build of a recipe: what it was made from, the partitions it consists of, and the figures of its summary.
+
+    `missing` has the sources that the recipe names and of which nothing was found, each with how to get it.
+    """
 
     recipe: str
     about: str
@@ -58,6 +66,7 @@ class Build:
     sources: Mapping[str, Mapping[str, Any]]
     partitions: tuple[tuple[str, str, str], ...] = ()
     version: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     made: tuple[Partition, ...] = field(default=(), compare=False, repr=False)
 
@@ -68,7 +77,7 @@ class Build:
 
     def told(self) -> dict[str, Any]:
         """What is kept of it in `builds/<recipe>.json`."""
-        names = ("recipe", "about", "data", "finished", "settings", "sources", "partitions", "version", "figures")
+        names = ("recipe", "about", "data", "finished", "settings", "sources", "partitions", "version", "missing", "figures")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -95,6 +104,7 @@ class Build:
             },
             partitions=tuple((p.stage, p.key, p.fingerprint) for p in made),
             version=__version__,
+            missing=dict(context.missing),
             made=tuple(made),
         )
 
@@ -229,7 +239,7 @@ class Warehouse:
                 if not any(Path(folder).iterdir()):
                     Path(folder).rmdir()
         self.clear()
-        for left in [*self.root.glob(f"*{TMP_MARK}*"), *self.root.glob(f"*/*{TMP_MARK}*")]:
+        for left in (p for below in ("", "*/", "adopted/*/") for p in self.root.glob(f"{below}*{TMP_MARK}*")):
             left.unlink(missing_ok=True)
         self._verified = {k: v for k, v in self._verified.items() if k in wanted}
         self._seen = {k: v for k, v in self._seen.items() if k in wanted}

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 
 from corpus.errors import WarehouseError
+from corpus.recipe_splits import REQUESTS, SPLIT_FORMS, Form
 from corpus.schema import (
     ALLOCATION,
     ASSIGNED,
@@ -27,7 +28,9 @@ from corpus.schema import (
     DROP_REASONS,
     DROPPED,
     MEASURED,
+    OFFERED,
     PAIRS,
+    PREFERENCES,
     REJECT_REASONS,
     REJECTS,
     ROWS,
@@ -39,12 +42,15 @@ from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK
 from corpus.warehouse.manifest import FileEntry, Partition
 
-_TABLES: dict[str, Table] = {t.name: t for t in (ROWS, REJECTS, CLEAN, MEASURED, DROPPED, STOCK, CLUSTERS, PAIRS, ALLOCATION, ASSIGNED)}
+_TABLES: dict[str, Table] = {
+    t.name: t for t in (ROWS, REJECTS, CLEAN, MEASURED, DROPPED, STOCK, CLUSTERS, PAIRS, OFFERED, PREFERENCES, ALLOCATION, ASSIGNED)
+}
 
 _SPLIT_COMMENTS = {
-    "split": "tokenizer, pretrain, instruct, sft, rm, dpo, ppo or test",
+    "split": "tokenizer, pretrain, instruct, sft, rm, dpo, ppo or test; with -requests behind it where an answer is yet to be generated",
     "part": "train, eval or test",
-    "text": "the row in the recipe's template (for a preference: prompt and chosen)",
+    "repeat": "0, and for the further copies of a row that is repeated 1, 2 …",
+    "text": "the row in the recipe's template (for a preference: prompt and chosen; for text to text: prompt and response)",
 }
 
 
@@ -119,9 +125,9 @@ def _schema(db: duckdb.DuckDBPyConnection, warehouse: Warehouse, build: Build, s
     _splits(db, warehouse, build)
     about = "Every row of every split, with its text as a model sees it. The files themselves lie in splits/<recipe>/<split>/."
     comment(db, "splits", about, {**known, **_SPLIT_COMMENTS})
-    for view in ("lineage", "sources"):
+    for view in ("lineage", "sources", "places"):
         db.execute(_sql(f"{view}.sql"))
-    for name in ("lineage", "sources", "files", "source_list", "split_list"):
+    for name in ("lineage", "sources", "places", "files", "source_list", "split_list"):
         comment(db, name, None, known)
 
 
@@ -152,7 +158,8 @@ def _small_tables(db: duckdb.DuckDBPyConnection, build: Build) -> None:
         db, "partitions", [[p.stage, p.key, p.fingerprint, f.table, f.path, f.rows, f.bytes, f.sha256] for p in build.made for f in p.files]
     )
     _insert(db, "reasons", [["reject", *r] for r in REJECT_REASONS.items()] + [["drop", *r] for r in DROP_REASONS.items()])
-    _insert(db, "split_list", [[name, spec["shared"]] for name, spec in build.settings["splits"].items()])
+    names = [[name + behind, name, spec["shared"]] for name, spec in build.settings["splits"].items() for behind in ("", REQUESTS)]
+    _insert(db, "split_list", [n for n in names if n[0] == n[1] or SPLIT_FORMS[str(n[1])] is Form.PREFERENCE])
 
 
 def _lines(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str | None]]:
@@ -177,12 +184,17 @@ def _splits(db: duckdb.DuckDBPyConnection, warehouse: Warehouse, build: Build) -
             if file.table.startswith("split:"):
                 _, split, part = file.table.split(":")
                 files[split, part].append(file)
-    columns = "row_id, source, subset, license, kind, text"
-    pieces = [
-        f"SELECT '{split}' AS split, '{part}' AS part, {columns} FROM {_read(warehouse, entries, None)}"
-        for (split, part), entries in sorted(files.items())
-    ]
-    nothing = ", ".join(f"NULL::VARCHAR AS {c}" for c in ("split", "part", *columns.split(", ")))
+    columns = "row_id, source, subset, license, kind, repeat"
+    pieces = []
+    for (split, part), entries in sorted(files.items()):
+        pair = build.settings["splits"].get(split, {}).get("form") == "pair"
+        text = "prompt || response AS text" if pair else "text"
+        # Shard after shard: files that are listed in another order would be another view.
+        read = _read(warehouse, sorted(entries, key=lambda f: f.path), None)
+        pieces.append(f"SELECT '{split}' AS split, '{part}' AS part, {columns}, {text} FROM {read}")
+    nothing = ", ".join(
+        f"NULL::{'INTEGER' if c == 'repeat' else 'VARCHAR'} AS {c}" for c in ("split", "part", *columns.split(", "), "text")
+    )
     db.execute(f"CREATE VIEW splits AS {' UNION ALL '.join(pieces) or f'SELECT {nothing} WHERE false'}")
 
 

@@ -101,7 +101,7 @@ class PartitionWriter:
             compression="zstd",
             compression_level=3,
             use_dictionary=sorted(_DICTIONARY & set(_paths(schema))),
-            write_statistics=[c for c in ("row_id", "source", "file", "record", "split") if c in schema.names],
+            write_statistics=[c for c in ("row_id", "source", "file", "record", "split", "position") if c in schema.names],
             store_schema=False,
         )
         self._schema = schema
@@ -163,13 +163,33 @@ class PartitionWriter:
         return self.entry
 
 
+@dataclass(slots=True)
+class Committing:
+    """A file on its way: write to `sink`; afterwards `committed` is there."""
+
+    relative: str
+    sink: _Hashing
+    entry: FileEntry | None = None
+
+    @property
+    def committed(self) -> FileEntry:
+        """The entry for the manifest.
+
+        Raises:
+            RuntimeError: before the file was left.
+        """
+        if self.entry is None:
+            raise RuntimeError(f"{self.relative} is not committed yet")
+        return self.entry
+
+
 @contextmanager
-def binary_file(root: Path, relative: str, table: str, rows: int) -> Iterator[Committed]:
-    """A file that is no parquet: what is written to `sink` is committed on a clean exit, and then `entry` is there."""
+def binary_file(root: Path, relative: str, table: str, *, rows: int = 0) -> Iterator[Committing]:
+    """A file that is no parquet: what is written to its `sink` is committed on a clean exit."""
     final = root / relative
     final.parent.mkdir(parents=True, exist_ok=True)
     tmp = final.with_name(f"{final.name}{TMP_MARK}{os.getpid()}")
-    held = Committed(_Hashing(tmp))
+    held = Committing(relative, _Hashing(tmp))
     try:
         yield held
     except BaseException:
@@ -180,14 +200,6 @@ def binary_file(root: Path, relative: str, table: str, rows: int) -> Iterator[Co
     os.replace(tmp, final)
     sync_folder(final.parent)
     held.entry = FileEntry(table, relative, rows, held.sink.size, digest)
-
-
-@dataclass(slots=True)
-class Committed:
-    """Where to write, and afterwards the entry for the manifest."""
-
-    sink: _Hashing
-    entry: FileEntry | None = None
 
 
 def _paths(schema: pa.Schema) -> list[str]:

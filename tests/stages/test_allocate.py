@@ -1,4 +1,4 @@
-"""allocate: every row that is left is in a split or in the ledger, caps are exact, and splits share no prompt."""
+"""allocate: every row that is left is in a split or in the ledger, caps are exact, and splits share no question and no cluster."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.recipe import FORM_KINDS, SPLIT_FORMS, Recipe
-from corpus.schema import CLEAN, DROPPED
+from corpus.recipe import Recipe
+from corpus.recipe_splits import SPLIT_FORMS, Form
+from corpus.schema import CLEAN, CLUSTERS, DROPPED, OFFERED
 from corpus.stages import allocate
 from corpus.stages.base import Context
+from corpus.stages.offer import form_of, kinds_of
 from corpus.warehouse.commit import write_table
 from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Partition
@@ -26,61 +29,118 @@ SOURCES = ("one", "two")
 
 
 class Row(NamedTuple):
-    """What allocation looks at."""
+    """What allocation looks at. `prompt` is its opening; rows of one `cluster` are near duplicates; `answers` is the request it answers."""
 
     source: str = "one"
     kind: str = "dialogue"
     prompt: int = 0
     upstream: str | None = None
     asks: bool = True
+    cluster: int | None = None
+    size: int = 10
+    short: bool = False
+    answers: int | None = None
 
 
 class Allocated(NamedTuple):
-    """What it made: (row number, split, part) of every assignment, the ledger by row number, and the report."""
+    """What it made: (row number, split, part) of every assignment, the ledger by row number, the report, and how often rows are held."""
 
     assigned: list[tuple[int, str, str]]
     ledger: dict[int, tuple[str, str]]
     report: list[dict[str, Any]]
+    copies: dict[tuple[int, str], int]
+    short: list[list[Any]]
+
+
+def _id(number: int) -> str:
+    """A row_id that does not hang on how many rows there are."""
+    return f"{number:032x}"
+
+
+def _offers(recipe: Recipe, mine: list[tuple[int, Row]]) -> list[dict[str, Any]]:
+    """What stage offer says of these rows."""
+    found = []
+    for n, row in mine:
+        for split, spec in recipe.splits.items():
+            request = row.kind == "dialogue" and form_of(split, spec) is Form.PREFERENCE
+            asked = row.asks or not (split in ("ppo", "dpo") or request)
+            told = row.answers is None or split == "rm"
+            if (
+                row.kind in kinds_of(split, spec)
+                and spec.ask(row.source) is not None
+                and (row.upstream or "train") in (spec.upstream or ("train",))
+                and asked
+                and told
+            ):
+                found.append(
+                    {
+                        "row_id": _id(n), "source": row.source, "kind": row.kind, "held": (row.upstream or "train") != "train",
+                        "opening_key": _key(row), "split": split, "request": request, "start": 0, "chars": row.size,
+                        "bytes": row.size * 2, "tokens": None, "short": row.short,
+                        "answers": None if row.answers is None else _id(row.answers), "reason": None, "detail": None,
+                    }
+                )  # fmt: skip
+    return found
+
+
+def _key(row: Row) -> bytes:
+    return blake2b(str(row.prompt).encode(), digest_size=16).digest()
 
 
 def run(
-    root: Path, rows: list[Row], splits: dict[str, Any], *, seed: int = 1, partitions: int = 2, gone: set[int] | None = None
-) -> Allocated:
+    root: Path, rows: list[Row], splits: dict[str, Any], *, seed: int = 1, partitions: int = 2, gone: set[int] | None = None,
+    missing: tuple[str, ...] = (),
+) -> Allocated:  # fmt: skip
     """Runs the stage on these rows, dealt out to some partitions; rows in `gone` were dropped before."""
-    recipe = Recipe.model_validate({"name": "r", "sources": list(SOURCES), "splits": splits, "seed": seed})
-    cleaned = []
+    sources = [*dict.fromkeys([*SOURCES, *(r.source for r in rows), *missing])]
+    recipe = Recipe.model_validate({"name": "r", "sources": sources, "splits": splits, "seed": seed})
+    cleaned, offers = [], []
     for number in range(partitions):
         mine = [(n, r) for n, r in enumerate(rows) if n % partitions == number]
         values = {
-            "row_id": [f"{n:032x}" for n, _ in mine], "source": [r.source for _, r in mine], "kind": [r.kind for _, r in mine],
-            "upstream_split": [r.upstream for _, r in mine],
-            "asks": [r.asks for _, r in mine],
-            "prompt_key": [blake2b(str(r.prompt).encode(), digest_size=16).digest() for _, r in mine],
+            "row_id": [_id(n) for n, _ in mine], "source": [r.source for _, r in mine], "kind": [r.kind for _, r in mine],
+            "upstream_split": [r.upstream for _, r in mine], "asks": [r.asks for _, r in mine],
+            "prompt_key": [_key(r) for _, r in mine], "opening_key": [_key(r) for _, r in mine],
         }  # fmt: skip
         filler = {"license": "", "file": "", "record": 0, "messages": [], "row_key": b"\0" * 16, "changed_by": []}
         table = pa.table([values.get(c.name, [filler.get(c.name)] * len(mine)) for c in CLEAN.columns], schema=CLEAN.schema)
         entry = write_table(root, f"clean/{number}.parquet", table, "clean")
         cleaned.append(Partition("clean", f"p/{number}", f"c{number}", {}, (entry,)))
+        offered = pa.Table.from_pylist(_offers(recipe, mine), OFFERED.schema)
+        entry = write_table(root, f"offered/{number}.parquet", offered, "offered")
+        offers.append(Partition("offer", f"r:p/{number}", f"o{number}", {}, (entry,)))
     before = [Partition("filter", "p/0", "f0", {}, ())]
     for stage, ids in (("dedup", sorted(gone or ())), ("decontaminate", [])):
-        columns = {"row_id": [f"{n:032x}" for n in ids], "source": ["one"] * len(ids), "stage": [stage] * len(ids)}
+        columns = {"row_id": [_id(n) for n in ids], "source": ["one"] * len(ids), "stage": [stage] * len(ids)}
         table = pa.table(
             [columns.get(c.name, ["x" if not c.nullable else None] * len(ids)) for c in DROPPED.columns], schema=DROPPED.schema
         )
-        before.append(Partition(stage, "r", stage, {}, (write_table(root, f"dropped/{stage}.parquet", table, "dropped"),)))
-    context = Context(recipe, dict.fromkeys(SOURCES), dict.fromkeys(SOURCES, 100), {}, {}, (), InputIndex(root))  # type: ignore[arg-type]
-    [task] = allocate.plan(context, cleaned, before)
+        files = [write_table(root, f"dropped/{stage}.parquet", table, "dropped")]
+        if stage == "dedup":
+            members = [
+                {"cluster_id": _id(r.cluster), "row_id": _id(n), "source": r.source, "kept": n not in ids, "size": 2}
+                for n, r in enumerate(rows) if r.cluster is not None
+            ]  # fmt: skip
+            files.append(write_table(root, "clusters.parquet", pa.Table.from_pylist(members, CLUSTERS.schema), "clusters"))
+        before.append(Partition(stage, "r", stage, {}, tuple(files)))
+    context = Context(
+        recipe, dict.fromkeys(set(sources) - set(missing)), dict.fromkeys(sources, 100), {}, {}, (), InputIndex(root),  # type: ignore[arg-type]
+        missing=dict.fromkeys(missing, "ask for it"),
+    )  # fmt: skip
+    [task] = allocate.plan(context, cleaned, offers, before)
     done = task.run(task, root, lambda size, rows: None)
-    assigned = []
+    assigned, copies = [], {}
     for number in range(partitions):
         for a in pq.read_table(root / done.one(f"assigned:p/{number}").path, partitioning=None).to_pylist():
             assert int(a["row_id"], 16) % partitions == number, "a row is in the file of its own partition"
             assert a["source"] == rows[int(a["row_id"], 16)].source
             assigned.append((int(a["row_id"], 16), a["split"], a["part"]))
+            copies[int(a["row_id"], 16), a["split"]] = a["copies"]
     entries = pq.read_table(root / done.one("dropped").path, partitioning=None).to_pylist()
     ledger = {int(e["row_id"], 16): (e["reason"], e["detail"]) for e in entries}
     assert len(ledger) == len(entries)
-    return Allocated(sorted(assigned), ledger, pq.read_table(root / done.one("allocation").path, partitioning=None).to_pylist())
+    report = pq.read_table(root / done.one("allocation").path, partitioning=None).to_pylist()
+    return Allocated(sorted(assigned), ledger, report, copies, done.stats["short"])
 
 
 ROWS = st.builds(
@@ -90,17 +150,29 @@ ROWS = st.builds(
     st.integers(0, 8),
     st.sampled_from([None, None, None, "train", "validation", "test"]),
     st.sampled_from([True, True, False]),
+    st.sampled_from([None, None, 0, 1, 2]),
+    st.integers(1, 20),
+    st.booleans(),
+)
+ASK = st.fixed_dictionaries(
+    {},
+    optional={
+        "rows": st.integers(0, 4),
+        "share": st.sampled_from([0.3, 1.0]),
+        "weight": st.sampled_from([1.0, 5.0]),
+        "repeat": st.sampled_from([0.5, 1.0, 2.5]),
+    },
 )
 SPEC = st.fixed_dictionaries(
     {},
     optional={
         "weight": st.sampled_from([0.5, 1.0, 3.0]),
         "rows": st.integers(0, 6),
-        "per_source": st.dictionaries(st.sampled_from(SOURCES), st.integers(0, 4)),
-        "sources": st.lists(st.sampled_from(SOURCES), min_size=1, unique=True),
+        "sources": st.dictionaries(st.sampled_from([*SOURCES, "*"]), ASK, min_size=1),
         "eval": st.sampled_from([0.0, 0.5]),
         "shared": st.booleans(),
         "upstream": st.lists(st.sampled_from(["train", "validation", "test"]), min_size=1, unique=True),
+        "thin": st.just({"rule": "short-answers", "below": {30: 1}, "most": 0.25}),
     },
 )
 
@@ -117,37 +189,61 @@ def test_every_row_is_in_a_split_or_in_the_ledger_and_every_rule_holds(rows: lis
     assert len({(n, split) for n, split, _ in found.assigned}) == len(found.assigned), "no row twice in a split"
 
     recipe = Recipe.model_validate({"name": "r", "sources": list(SOURCES), "splits": splits})
-    homes: dict[int, set[str]] = defaultdict(set)
     for n, split, part in found.assigned:
-        row, spec = rows[n], recipe.splits[split]
-        assert row.kind in (FORM_KINDS[SPLIT_FORMS[split]] if split != "test" else ("dialogue", "prompt"))
-        assert not spec.sources or row.source in spec.sources
+        row, name = rows[n], split.removesuffix("-requests")
+        spec = recipe.splits[name]
+        assert row.kind in kinds_of(name, spec)
+        assert (split != name) == (row.kind == "dialogue" and form_of(name, spec) is Form.PREFERENCE)
+        assert spec.ask(row.source) is not None
         assert row.asks or split not in ("dpo", "ppo"), "what is to be answered must ask"
         upstream = row.upstream or "train"
         assert upstream in (spec.upstream or ("train",))
-        assert part == ("test" if split == "test" else "eval" if upstream != "train" else part)
+        assert part == ("test" if split == "test" and not spec.shared else "eval" if upstream != "train" else part)
         assert part != "eval" or spec.eval > 0 or upstream != "train"
-        if not spec.shared:
-            homes[row.prompt].add(split)
-    assert all(len(found_in) == 1 for found_in in homes.values()), "splits that exclude each other share no prompt"
+        times, repeat = found.copies[n, split], spec.ask(row.source).repeat  # type: ignore[union-attr]
+        assert 1 <= times <= (math.ceil(repeat) if part == "train" else 1)
+    disjoint(rows, recipe, found)
 
     for split, spec in recipe.splits.items():
         lines = {r["source"]: r for r in found.report if r["split"] == split}
-        got = {s: sum(1 for n, into, _ in found.assigned if into == split and rows[n].source == s) for s in SOURCES}
+        got = {
+            s: sum(
+                found.copies[n, into] for n, into, _ in found.assigned if into.removesuffix("-requests") == split and rows[n].source == s
+            )
+            for s in SOURCES
+        }
         assert {s: n for s, n in got.items() if n} == {s: r["got"] for s, r in lines.items() if r["got"]}
-        offered = {s: min(r["available"], spec.per_source.get(s, r["available"])) for s, r in lines.items()}
-        assert all(got[s] <= offered.get(s, 0) for s in SOURCES)
-        cap = spec.rows if spec.rows is not None else math.inf
-        assert sum(got.values()) == min(cap, sum(offered.values())), "caps are exact"
-        assert all(r["reason"] for r in lines.values() if r["got"] < r["available"])
-        held_out = sum(1 for _, into, part in found.assigned if into == split and part == "eval")
+        assert sum(got.values()) <= (spec.rows if spec.rows is not None else math.inf)
+        for source, line in lines.items():
+            ask = spec.ask(source)
+            assert ask is not None
+            assert line["got"] <= (ask.rows if ask.rows is not None else math.inf)
+            assert line["reason"] or line["got"] >= line["available"], line
+            plain = ask.rows is None and ask.share is None and ask.repeat == 1 and spec.rows is None and spec.thin is None
+            assert not plain or line["got"] == line["available"]
+            assert line["rows"] == sum(
+                1 for n, into, _ in found.assigned if into.removesuffix("-requests") == split and rows[n].source == source
+            )
+        held_out = sum(1 for _, into, part in found.assigned if into.removesuffix("-requests") == split and part == "eval")
         assert held_out == sum(r["eval"] for r in lines.values())
 
-    for n, (reason, detail) in found.ledger.items():
+    for reason, detail in found.ledger.values():
         assert reason in ("over_cap", "other_split", "not_asked")
         assert detail
-        if reason == "over_cap":
-            assert any(recipe.splits[s].rows is not None or recipe.splits[s].per_source for s in detail.split(", ")), n
+
+
+def disjoint(rows: list[Row], recipe: Recipe, found: Allocated) -> None:
+    """No opening and no cluster is in two places; what is held out is nowhere else, shared splits included."""
+    for key in ("prompt", "cluster"):
+        homes: dict[int, set[tuple[str, str]]] = defaultdict(set)
+        for n, split, part in found.assigned:
+            name = split.removesuffix("-requests")
+            value = getattr(rows[n], key)
+            if value is not None:
+                homes[value].add(("", "train") if recipe.splits[name].shared and part == "train" else (name, part))
+        for places in homes.values():
+            assert len(places - {("", "train")}) <= 1, places
+            assert len(places) == 1 or all(part == "train" for _, part in places), places
 
 
 @given(st.lists(ROWS, min_size=1, max_size=20))
@@ -203,7 +299,119 @@ def test_ledger_says_why(tmp_path: Path) -> None:
     rows = [Row(prompt=n, kind=kind) for n in range(20) for kind in ("dialogue", "prompt")]
     found = run(tmp_path / "2", rows, {"sft": {}, "ppo": {"kinds": ["prompt"]}})
     assert {reason for reason, _ in found.ledger.values()} == {"other_split"}
-    assert {detail for _, detail in found.ledger.values()} == {"its prompt went to sft", "its prompt went to ppo"}
+    assert {detail for _, detail in found.ledger.values()} == {"its first question is in sft, train", "its first question is in ppo, train"}
+
+
+@given(st.lists(ROWS, max_size=25), st.lists(ROWS, max_size=10), st.sampled_from([1, 3]))
+@settings(max_examples=15, deadline=None)
+def test_a_source_that_is_added_moves_no_row_from_one_split_to_another(rows: list[Row], added: list[Row], weight: int) -> None:
+    splits = {
+        "sft": {"weight": weight, "eval": 0.2, "sources": {"one": {"rows": 6}, "*": {}}},
+        "rm": {"kinds": ["preference", "dialogue"], "eval": 0.2, "upstream": ["train", "validation"]},
+        "ppo": {"rows": 5},
+        "pretrain": {"shared": True, "eval": 0.2, "kinds": ["document", "dialogue"]},
+        "test": {},
+    }
+    more = [*rows, *(r._replace(source="three") for r in added)]
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        before, after = run(Path(one), rows, splits), run(Path(other), more, splits)
+    homes: dict[int, set[tuple[str, str]]] = defaultdict(set)
+    for n, split, part in before.assigned:
+        homes[n].add((split, part))
+    for n, split, part in after.assigned:
+        if n < len(rows):
+            assert not homes[n] or (split, part) in homes[n] or split == "pretrain", (n, split, part, homes[n])
+            assert n in homes or before.ledger[n][0] in ("over_cap", "other_split")
+
+
+def test_rivals_are_served_as_they_ask_and_what_is_short_is_said(tmp_path: Path) -> None:
+    rows = [Row(prompt=n) for n in range(1000)]
+    splits = {
+        "sft": {"sources": {"one": {"rows": 4000}, "gone": {"rows": 5}}},
+        "rm": {"kinds": ["dialogue"], "sources": {"one": {"rows": 1000}}},
+    }
+    found = run(tmp_path, rows, splits, missing=("gone",))
+    lines = {(r["split"], r["source"]): r for r in found.report}
+    assert lines["sft", "one"]["got"] + lines["rm", "one"]["got"] == 1000
+    assert within(lines["sft", "one"]["got"], 1000, 0.8)
+    assert lines["sft", "one"]["reason"] == "the source has no more"
+    assert lines["rm", "one"]["requests"] == lines["rm", "one"]["rows"]
+    assert lines["sft", "gone"] == {
+        "split": "sft", "source": "gone", "unit": "rows", "asked": 5, "available": 0, "got": 0, "rows": 0, "eval": 0, "requests": 0,
+        "reason": "not found in the data folder",
+    }  # fmt: skip
+    assert not found.short, "nothing is to be exact"
+    splits["sft"]["exact"] = True
+    found = run(tmp_path / "2", rows, splits, missing=("gone",))
+    assert [s[:4] for s in found.short] == [["sft", "gone", "rows", 5], ["sft", "one", "rows", 4000]]
+
+
+def test_a_total_is_filled_by_weight(tmp_path: Path) -> None:
+    rows = [Row(prompt=n, source="one" if n < 100 else "two") for n in range(500)]
+    found = run(tmp_path, rows, {"sft": {"rows": 300, "sources": {"one": {"weight": 1}, "two": {"weight": 1}}}})
+    lines = {r["source"]: r for r in found.report}
+    assert (lines["one"]["asked"], lines["one"]["got"]) == (150, 100)
+    assert (lines["two"]["asked"], lines["two"]["got"]) == (150, 200)
+    assert lines["one"]["reason"] == "the source has no more"
+    assert {reason for reason, _ in found.ledger.values()} == {"over_cap"}
+
+
+@pytest.mark.parametrize(("unit", "most", "got"), [("chars", 105, 100), ("bytes", 100, 100), ("rows", 7, 7)])
+def test_amounts_are_in_their_unit(tmp_path: Path, unit: str, most: int, got: int) -> None:
+    rows = [Row(prompt=n) for n in range(50)]
+    for folder, spec in (("source", {"sources": {"one": {unit: most}}}), ("split", {unit: most})):
+        found = run(tmp_path / folder, rows, {"sft": spec})
+        [line] = found.report
+        assert (line["unit"], line["got"]) == (unit, got)
+
+
+def test_rows_are_repeated_and_drawn(tmp_path: Path) -> None:
+    rows = [Row(prompt=n, source="one" if n < 1000 else "two") for n in range(2000)]
+    spec = {"sources": {"one": {"repeat": 2.5}, "two": {"repeat": 0.25}}, "eval": 0.1}
+    found = run(tmp_path, rows, {"sft": spec})
+    train = [found.copies[n, split] for n, split, part in found.assigned if n < 1000 and part == "train"]
+    assert set(train) == {2, 3}
+    assert within(train.count(3), len(train), 0.5)
+    assert all(found.copies[n, split] == 1 for n, split, part in found.assigned if part == "eval")
+    drawn = sum(1 for n, _, part in found.assigned if n >= 1000 and part == "train")
+    assert within(drawn, sum(1 for n in range(1000, 2000)) - sum(1 for n, _, p in found.assigned if n >= 1000 and p == "eval"), 0.25)
+    # A cap takes every row once before it takes one twice.
+    found = run(tmp_path / "2", rows[:1000], {"sft": {"sources": {"one": {"repeat": 2, "rows": 1200}}}})
+    assert sorted(found.copies.values()) == [1] * 800 + [2] * 200
+
+
+def test_short_answers_are_at_most_their_share(tmp_path: Path) -> None:
+    rows = [Row(prompt=n, short=n % 2 == 0) for n in range(200)]
+    found = run(tmp_path, rows, {"sft": {"thin": {"rule": "short-answers", "below": {30: 1}, "most": 0.25}}})
+    kept = [rows[n].short for n, _, _ in found.assigned]
+    assert (kept.count(False), kept.count(True)) == (100, 33)
+
+
+def test_requests_are_done_when_their_answer_was_adopted(tmp_path: Path) -> None:
+    splits = {"rm": {"kinds": ["preference", "dialogue"]}}
+    asked = [Row(prompt=n) for n in range(4)]
+    found = run(tmp_path, asked, splits)
+    assert found.assigned == [(n, "rm-requests", "train") for n in range(4)]
+    given_ = [*asked, Row(source="adopted", kind="preference", prompt=2, answers=2)]
+    found = run(tmp_path / "2", given_, splits)
+    assert found.assigned == [(n, "rm-requests", "train") for n in (0, 1, 3)] + [(4, "rm", "train")]
+    assert found.ledger == {2: ("adopted", None)}
+
+
+def test_what_is_held_out_keeps_its_like_out_of_everything(tmp_path: Path) -> None:
+    rows = [
+        Row(prompt=1, upstream="test"), Row(prompt=1), Row(prompt=2, upstream="test", cluster=1), Row(prompt=3, cluster=1),
+        Row(prompt=4, kind="document", cluster=1), Row(prompt=1, kind="document"), Row(prompt=9),
+    ]  # fmt: skip
+    found = run(tmp_path, rows, {"sft": {}, "test": {}, "pretrain": {"shared": True, "kinds": ["document", "dialogue"]}})
+    assert found.assigned == [(0, "test", "test"), (2, "test", "test"), (6, "pretrain", "train"), (6, "sft", "train")]
+    assert {n: reason for n, (reason, _) in found.ledger.items()} == dict.fromkeys((1, 3, 4, 5), "other_split")
+    # What a shared split holds out is in no other.
+    rows = [Row(prompt=n, kind=kind) for n in range(100) for kind in ("dialogue", "document")]
+    splits = {"sft": {"eval": 0.3}, "pretrain": {"shared": True, "eval": 0.3, "kinds": ["document"]}}
+    found = run(tmp_path / "2", rows, splits)
+    disjoint(rows, Recipe.model_validate({"name": "r", "sources": list(SOURCES), "splits": splits}), found)
+    assert {(split, part) for _, split, part in found.assigned} == {(s, p) for s in splits for p in ("train", "eval")}
 
 
 @given(st.lists(st.integers(0, 5), max_size=8), st.integers(1, 7))

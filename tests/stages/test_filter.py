@@ -80,3 +80,12 @@ def test_a_row_without_a_value_stays() -> None:
 @pytest.mark.parametrize("text", ["[]", "[{measure: chars, min: 1}]"])
 def test_no_rows(text: str) -> None:
     assert decide(measured(), limits(text)).num_rows == 0
+
+
+def test_terms_bar_every_row_before_all_else() -> None:
+    rows = measured({"excluded": "redirect"}, {"problem": "empty", "chars": 0}, {"chars": 0}, {})
+    found = decide(rows, limits("[{measure: chars, min: 1}]"), "research only")
+    assert found["row_id"].to_pylist() == ["0", "1", "2", "3"]
+    told = {(r["reason"], r["rule"], r["detail"], r["value"]) for r in found.to_pylist()}
+    assert told == {("license", "license", "research only", None)}
+    assert decide(measured(), limits("[]"), "research only").num_rows == 0

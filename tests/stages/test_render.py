@@ -1,96 +1,126 @@
-"""render: clean rows in the form of each split."""
+"""render: every assigned row as often as it is asked for, in the form of its split and in the order of its positions."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.recipe import SPLIT_FORMS, Form
-from corpus.schema import CLEAN
-from corpus.splits.templates import TEMPLATES
-from corpus.stages.render import FORM_TABLES, shape
-from tests.conftest import query
-
-TEMPLATE = TEMPLATES["human-assistant"]
+from corpus.schema import DIALOGUE_SPLIT, REQUEST_SPLIT
+from corpus.splits.order import positions
+from corpus.stages import render
+from tests.stages.rendering import Row, cleaned, context_of, dialogue, done, recipe_of, turns
 
 
-def turns(*contents: str, first: str = "user") -> list[dict[str, str]]:
-    roles = ("user", "assistant") if first == "user" else ("assistant", "user")
-    return [{"role": roles[n % 2], "content": c} for n, c in enumerate(contents)]
+def run(root: Path, partitions: list[list[Row]], recipe: Any = None, **more: Any) -> list[Any]:
+    context = context_of(root, recipe or recipe_of())
+    return done(render.plan(context, *cleaned(root, partitions), **more), root)
 
 
-def shaped(form: Form, *rows: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of schema CLEAN, of which only these columns are given, in a form."""
-    filler = {
-        "source": "s", "license": "l", "file": "f", "record": 0, "kind": "dialogue", "messages": [], "row_key": b"\0" * 16,
-        "prompt_key": b"\0" * 16, "changed_by": [], "asks": True,
-    }  # fmt: skip
-    full = [{**dict.fromkeys(CLEAN.schema.names), **filler, "row_id": str(n), **r} for n, r in enumerate(rows)]
-    table = shape(pa.Table.from_pylist(full, schema=CLEAN.schema), form, TEMPLATE)
-    assert table.schema == FORM_TABLES[form].schema
-    table.validate(full=True)
-    return table.to_pylist()
+def read(root: Path, made: list[Any], place: str) -> list[pa.Table]:
+    return [pq.read_table(root / f.path, partitioning=None) for p in made for f in p.of(f"rendered:{place}")]
 
 
-def learned(row: dict[str, Any], text: str = "text", spans: str = "spans") -> list[str]:
-    return [row[text][s["start"] : s["end"]] for s in row[spans]]
+def test_a_file_is_sorted_by_position_and_has_every_copy(tmp_path: Path) -> None:
+    rows = [dialogue(f"row {n}", ("sft", "train" if n % 5 else "eval", 0, 1 + n % 3), ("tokenizer", "train", 0, 2)) for n in range(60)]
+    made = run(tmp_path, [rows[:40], rows[40:]])
+    for split, part in (("sft", "train"), ("sft", "eval"), ("tokenizer", "train")):
+        found = read(tmp_path, made, f"{split}:{part}")
+        assert len(found) == 2, "one file per partition"
+        for table in found:
+            at = table["position"].to_numpy()
+            assert (np.diff(at.astype(object)) > 0).all()
+            ids, repeats = table["row_id"].combine_chunks(), table["repeat"].to_numpy()
+            assert at.tolist() == positions(ids, repeats, split, 5).tolist()
+        copies = Counter((r["row_id"], r["repeat"]) for t in found for r in t.to_pylist())
+        expected = {(r.row_id, k): 1 for r in rows for s, p, _, n in r.places if (s, p) == (split, part) for k in range(n)}
+        assert copies == expected
+    schema = pa.schema([pa.field("position", pa.uint64(), nullable=False), *DIALOGUE_SPLIT.schema])
+    assert read(tmp_path, made, "sft:train")[0].schema.equals(schema)
 
 
-def test_dialogues() -> None:
-    [row] = shaped(Form.DIALOGUE, {"messages": turns("Q", "A", "Q2", "A2")})
-    assert row["messages"] == turns("Q", "A", "Q2", "A2")
-    assert learned(row) == [" A</s>", " A2</s>"]
+def test_stats_count_rows_bytes_and_languages(tmp_path: Path) -> None:
+    rows = [dialogue("a", ("sft", "train", 0, 3), language="zh"), dialogue("b", ("sft", "train", 0, 1)), dialogue("c")]
+    [made] = run(tmp_path, [rows])
+    told = made.stats["parts"]["sft:train"]
+    assert (told["rows"], told["languages"]) == (4, {"en": 1, "zh": 3})
+    [alone] = run(tmp_path / "alone", [[dialogue("a", ("sft", "train", 0, 1))]])
+    [other] = run(tmp_path / "other", [[dialogue("b", ("sft", "train", 0, 1))]])
+    assert told["bytes"] == 3 * alone.stats["parts"]["sft:train"]["bytes"] + other.stats["parts"]["sft:train"]["bytes"]
 
 
-def test_preferences_share_the_prompt_and_learn_only_what_follows_it() -> None:
-    rows = shaped(
-        Form.PREFERENCE,
-        {"messages": turns("Q", "A", "Q2"), "chosen": turns("good", first="assistant"), "rejected": turns("bad", first="assistant")},
-        {"messages": turns("P"), "chosen": turns("x", "y", "z", first="assistant"), "rejected": turns("w", first="assistant")},
-        {"messages": [], "chosen": turns("only", first="assistant"), "rejected": turns("other", first="assistant")},
-    )
-    first, second, third = rows
-    assert first["prompt"] == turns("Q", "A", "Q2")
-    assert first["text"] == "Human: Q\n\nAssistant: A</s>Human: Q2\n\nAssistant: good</s>"
-    assert first["rejected_text"] == "Human: Q\n\nAssistant: A</s>Human: Q2\n\nAssistant: bad</s>"
-    # The answer within the prompt is not what the pair is about.
-    assert learned(first) == [" good</s>"]
-    assert learned(first, "rejected_text", "rejected_spans") == [" bad</s>"]
-    assert learned(second) == [" x</s>", " z</s>"]
-    assert learned(second, "rejected_text", "rejected_spans") == [" w</s>"]
-    assert learned(third) == [" only</s>"]
+def test_a_start_leaves_out_turns_before_anything_is_rendered(tmp_path: Path) -> None:
+    talk = turns("first?", "one", "second?", "two", system="Be kind.")
+    rows = [
+        Row(
+            "talk", {"kind": "dialogue", "messages": talk}, [("sft", "train", 2, 1), ("rm-requests", "train", 2, 1), ("ppo", "train", 0, 1)]
+        )
+    ]
+    made = run(tmp_path, [rows], recipe_of(splits={"sft": {}, "rm": {"kinds": ["dialogue"]}, "ppo": {}}))
+    [row] = read(tmp_path, made, "sft:train")[0].to_pylist()
+    assert row["messages"] == turns("second?", "two", system="Be kind.")
+    assert "first" not in row["text"]
+    [request] = read(tmp_path, made, "rm-requests:train")[0].to_pylist()
+    assert request["prompt"] == turns("second?", system="Be kind.")
+    assert request["chosen"] == [{"role": "assistant", "content": "two"}]
+    assert request["text"].endswith("Human: second?\n\nAssistant:")
+    assert read(tmp_path, made, "rm-requests:train")[0].schema.names == ["position", *REQUEST_SPLIT.schema.names]
+    [prompt] = read(tmp_path, made, "ppo:train")[0].to_pylist()
+    assert prompt["prompt"] == talk[:-1]
 
 
-def test_prompts_end_where_the_assistant_speaks() -> None:
-    rows = shaped(
-        Form.PROMPT, {"messages": turns("Q", "A")}, {"messages": turns("Q")}, {"messages": turns("Q", "A", "Q2")}, {"messages": []}
-    )
-    assert [r["prompt"] for r in rows] == [turns("Q"), turns("Q"), turns("Q", "A", "Q2"), []]
-    assert [r["text"] for r in rows] == [
-        "Human: Q\n\nAssistant:", "Human: Q\n\nAssistant:", "Human: Q\n\nAssistant: A</s>Human: Q2\n\nAssistant:", "Assistant:",
-    ]  # fmt: skip
+def test_row_groups_are_of_a_megabyte_with_bounds_of_their_positions(tmp_path: Path) -> None:
+    rows = [dialogue(f"{n}", ("sft", "train", 0, 40), words=600) for n in range(40)]
+    [made] = run(tmp_path, [rows])
+    file = pq.ParquetFile(tmp_path / made.files[0].path)
+    assert file.num_row_groups > 8
+    sizes = []
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group)
+        sizes.append(table.nbytes)
+        bounds = file.metadata.row_group(group).column(0).statistics
+        at = table["position"].to_pylist()
+        assert (bounds.min % 2**64, bounds.max % 2**64) == (min(at), max(at))
+    assert 0.9 * render.GROUP_BYTES < np.median(sizes) < 1.1 * render.GROUP_BYTES
 
 
-def test_texts_are_documents_with_their_title_or_rendered_dialogues() -> None:
-    rows = shaped(Form.TEXT, {"title": "T", "text": "body"}, {"text": "body"}, {"messages": turns("Q", "A")})
-    assert [r["text"] for r in rows] == ["T\n\nbody", "body", "Human: Q\n\nAssistant: A</s>"]
-    assert [r["title"] for r in rows] == ["T", None, None]
+def test_what_is_too_much_to_hold_is_written_in_sorted_runs(tmp_path: Path) -> None:
+    rows = [dialogue(f"{n}", ("sft", "train", 0, 2), ("tokenizer", "train", 0, 1)) for n in range(90)]
+    whole = read(tmp_path, run(tmp_path, [rows]), "sft:train")[0]
+    [made] = run(tmp_path / "runs", [rows], run_bytes=6000)
+    [parts] = read(tmp_path / "runs", [made], "sft:train")
+    at = parts["position"].to_numpy()
+    falls = int((at[1:] < at[:-1]).sum())
+    assert 2 <= falls <= 30
+    assert parts.sort_by("position").equals(whole)
 
 
-@pytest.mark.parametrize("split", sorted(SPLIT_FORMS))
-def test_files_of_a_split_have_its_schema_and_names_that_loaders_understand(built: tuple[Path, Path], split: str) -> None:
-    files = sorted((built[1] / "splits/small" / split).glob("*.parquet"))
-    expected = FORM_TABLES[SPLIT_FORMS[split]].schema
-    rows = 0
-    for path in files:
-        part = path.name.partition("-")[0]
-        assert part in ("train", "eval", "test")
-        table = pq.read_table(path, partitioning=None)
-        assert table.schema.equals(expected)
-        rows += table.num_rows
-    assert [(rows,)] == query(built[1], f"SELECT count(*) FROM assigned WHERE split = '{split}'")
-    assert bool(files) == (split != "instruct")
+def test_what_a_split_does_not_take_makes_no_file_and_no_task(tmp_path: Path) -> None:
+    context = context_of(tmp_path, recipe_of())
+    clean, allocated = cleaned(tmp_path, [[dialogue("a")], [dialogue("b", ("sft", "eval", 0, 1))]])
+    tasks = render.plan(context, clean, allocated)
+    assert [t.key for t in tasks] == ["r:one/1"]
+    [made] = done(tasks, tmp_path)
+    assert [f.path for f in made.files] == [f"rendered/r/sft/eval/one-1.{made.fingerprint[:8]}.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"about": "x"}, True),
+        ({"training": {"sft": {"epochs": 3}}}, True),
+        ({"seed": 6}, False),
+        ({"splits": {"sft": {}, "pretrain": {"form": "pair"}}}, False),
+        ({"splits": {"sft": {"kinds": ["document", "dialogue"]}}}, False),
+    ],
+)
+def test_fingerprints_hang_on_what_changes_the_bytes(tmp_path: Path, change: dict[str, Any], same: bool) -> None:
+    clean, allocated = cleaned(tmp_path, [[dialogue("a", ("sft", "train", 0, 1))]])
+    [before] = render.plan(context_of(tmp_path, recipe_of()), clean, allocated)
+    [after] = render.plan(context_of(tmp_path, recipe_of(**change)), clean, allocated)
+    assert (before.fingerprint == after.fingerprint) == same

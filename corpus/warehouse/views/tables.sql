@@ -28,9 +28,10 @@ COMMENT ON TABLE settings IS 'The recipe, with its defaults: one value a line.';
 COMMENT ON COLUMN settings.key IS 'the key, as in dedup.threshold';
 COMMENT ON COLUMN settings.value IS 'its value; as JSON where it is a list';
 
-CREATE TABLE split_list(split VARCHAR, shared BOOLEAN);
+CREATE TABLE split_list(split VARCHAR, stage VARCHAR, shared BOOLEAN);
 COMMENT ON TABLE split_list IS 'The splits of the recipe; shared ones may hold rows of others.';
 COMMENT ON COLUMN split_list.split IS 'the split';
+COMMENT ON COLUMN split_list.stage IS 'the split as the recipe names it, which for requests is the one that they are for';
 COMMENT ON COLUMN split_list.shared IS 'whether its rows may be in other splits as well';
 
 CREATE TABLE partitions(
