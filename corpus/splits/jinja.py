@@ -48,7 +48,7 @@ def jinja(template: Template) -> str:
 def _suspects(mark: Mark, name: str) -> str:
     """A condition that holds where the mark may be in the text called `name`."""
     found = f"{_quoted(mark.text)} in {name}"
-    return found if mark.where is not Where.GAP else f"{found} or {name}.lstrip(' ').startswith('\\n')"
+    return found if mark.where is not Where.GAP else f"{found} or {name}.startswith('\\n\\n')"
 
 
 def _broken(mark: Mark, name: str) -> list[str]:

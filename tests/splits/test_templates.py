@@ -150,6 +150,13 @@ def test_which_messages_are_learned_can_be_said() -> None:
     assert text[span["start"] : span["end"]] == " B</s>"
 
 
+def test_of_other_roles_all_but_the_visible_header_is_learned_when_asked() -> None:
+    talk = column([("system", "S"), ("user", "Q")])
+    texts, spans = render(TEMPLATE, talk, np.array([True, True]))
+    [text], [found] = texts.to_pylist(), spans.to_pylist()
+    assert [text[span["start"] : span["end"]] for span in found] == ["S\n\n", " Q\n\n"]
+
+
 def by_fastchat(system: str | None, messages: list[tuple[str, str]]) -> str:
     """FastChat's `vicuna_v1.1` conversation in the style ADD_COLON_TWO, from its description: the system text and a separator; then each
     message as role, colon, blank, text, and in turn the first separator (a blank) and the second (the end of sequence)."""
