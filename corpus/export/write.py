@@ -125,7 +125,7 @@ class ExportFile:
         if not table.num_rows:
             return
         if self._writer is None:
-            self._held = self._stack.enter_context(binary_file(self._folder, self._name, "export", 0))
+            self._held = self._stack.enter_context(binary_file(self._folder, self._name, "export"))
             sink = self._held.sink
             if self._layout is Layout.PARQUET:
                 self._writer = self._stack.enter_context(_parquet(sink))
