@@ -20,13 +20,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus.errors import UsageError
 from corpus.export.turns import Fit, Turns, ends, pairs, without_last
 from corpus.recipe_splits import Form
-from corpus.splits.templates import TEMPLATES, Template, render
-
-REQUEST = "request"
-"""The form of requests, beside those that a recipe can ask for."""
+from corpus.splits.templates import HUGCHAT, PLAIN, Template, render
 
 LINEAGE = ("row_id", "source", "license")
 """What can be added to every object, so that `corpus why` can tell of it."""
@@ -59,7 +55,7 @@ class Shape:
     info: Mapping[str, Any] | None = None
 
 
-def form_of(names: list[str], prompt: pa.DataType | None) -> str:
+def form_of(names: list[str], prompt: pa.DataType | None) -> Form:
     """The form of a split file.
 
     Args:
@@ -69,7 +65,7 @@ def form_of(names: list[str], prompt: pa.DataType | None) -> str:
     if "rejected" in names:
         return Form.PREFERENCE
     if "chosen" in names:
-        return REQUEST
+        return Form.REQUEST
     if prompt is not None:
         return Form.PAIR if pa.types.is_string(prompt) or pa.types.is_large_string(prompt) else Form.PROMPT
     return Form.DIALOGUE if "messages" in names else Form.TEXT
@@ -165,21 +161,17 @@ def _openai_preference(table: pa.Table, template: Template | None) -> pa.Table:
 # ---------------------------------------------------------------------------------------------------------------------- HugChat, ChatLM
 
 
-def _template(name: str) -> Template:
-    if name not in TEMPLATES:
-        raise UsageError(f"there is no template {name!r}, which this format is written in; known are {', '.join(sorted(TEMPLATES))}")
-    return TEMPLATES[name]
-
-
 def _hugchat(table: pa.Table, template: Template | None) -> pa.Table:
-    return pa.table({"text": render(_template("hugchat"), _one(table, "messages"))[0]})
+    return pa.table({"text": render(HUGCHAT, _one(table, "messages"))[0]})
 
 
 def _read_text(messages: pa.ListArray) -> pa.Array:
-    """Conversations as one text each, as an encoder reads them. A single question stands alone."""
-    plain = _template("plain")
-    texts, _ = render(plain, messages)
-    return pl.Series(texts).str.strip_suffix(plain.after["user"]).to_arrow().cast(pa.string())
+    """Conversations as one text each, as an encoder reads them: a single question stands alone, turns are parted as `plain` parts them.
+
+    Nothing is guarded: ChatLM's tokenizer does not know the marks of `plain`, so breaking them would change texts for nothing.
+    """
+    turns = Turns.of(messages)
+    return pc.binary_join(pa.ListArray.from_arrays(pa.array(turns.offsets.astype(np.int32)), turns.contents), PLAIN.after["user"])
 
 
 def _chatlm_dialogue(table: pa.Table, template: Template | None) -> pa.Table:
@@ -196,7 +188,7 @@ def _chatlm_pair(table: pa.Table, template: Template | None) -> pa.Table:
     """ChatLM's tokenizer adds its end mark itself; one in the text would be learned as letters."""
     response = _one(table, "response")
     if template is not None:
-        response = pl.Series(response).str.strip_suffix(template.after["assistant"]).to_arrow().cast(pa.string())
+        response = pl.Series(response).str.strip_suffix(template.end).to_arrow().cast(pa.string())
     return pa.table({"prompt": _one(table, "prompt"), "response": response})
 
 
@@ -218,7 +210,7 @@ _LOOSE = partial(_answered, alternating=False)
 _LOOSE_PAIRS = partial(_pairs, alternating=False)
 _ANY = Shape(Layout.LINES, None, _all, _same)
 
-FORMATS: dict[str, dict[str, Shape]] = {
+FORMATS: dict[str, dict[Form, Shape]] = {
     "alpaca": {
         Form.DIALOGUE: Shape(Layout.ARRAY, ("messages",), _ALTERNATE, _alpaca_dialogue),
         Form.PREFERENCE: Shape(Layout.ARRAY, _PAIR, _ALTERNATE_PAIRS, _alpaca_preference),
@@ -227,7 +219,7 @@ FORMATS: dict[str, dict[str, Shape]] = {
         Form.DIALOGUE: Shape(Layout.ARRAY, ("messages",), _ALTERNATE, _sharegpt_dialogue),
         Form.PREFERENCE: Shape(Layout.ARRAY, _PAIR, _ALTERNATE_PAIRS, _sharegpt_preference),
     },
-    "jsonl": {str(form): _ANY for form in (*Form, REQUEST)},
+    "jsonl": dict.fromkeys(Form, _ANY),
     "openai": {
         Form.DIALOGUE: Shape(Layout.LINES, ("messages",), _LOOSE, _openai_dialogue),
         Form.PREFERENCE: Shape(Layout.LINES, _PAIR, _LOOSE_PAIRS, _openai_preference),
@@ -268,7 +260,7 @@ TOLD = {
     Form.DIALOGUE: "conversations",
     Form.PREFERENCE: "preference pairs",
     Form.PROMPT: "prompts without an answer",
-    REQUEST: "requests, whose rejected answer is yet to be generated",
+    Form.REQUEST: "requests, whose rejected answer is yet to be generated",
 }
 """What a split of a form holds, in words."""
 

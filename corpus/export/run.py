@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 
 from corpus import __version__
 from corpus.errors import UsageError, WarehouseError, nearest
-from corpus.export.formats import FORMATS, LINEAGE, REQUEST, TOLD, Layout, Shape, form_of, with_lineage
+from corpus.export.formats import FORMATS, LINEAGE, TOLD, Layout, Shape, form_of, with_lineage
 from corpus.export.terms import Exported, File, as_json, as_markdown, count, terms
 from corpus.export.turns import reason
 from corpus.export.write import ExportFile
+from corpus.recipe_splits import Form
 from corpus.splits.templates import TEMPLATES, Template
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK, reading, write_bytes
@@ -47,7 +48,7 @@ class Chosen:
 
     split: str
     part: str
-    form: str
+    form: Form
     files: tuple[FileEntry, ...]
     shape: Shape
 
@@ -106,7 +107,7 @@ def plan(root: Path, format: str, recipe: str | None = None, splits: Sequence[st
             chosen.append(Chosen(split, part, form, tuple(files), FORMATS[format][form]))
         elif splits:
             others = ", ".join(name for name, forms in FORMATS.items() if form in forms)
-            adopt = "; `corpus adopt` takes the answers in" if form == REQUEST else ""
+            adopt = "; `corpus adopt` takes the answers in" if form is Form.REQUEST else ""
             raise UsageError(f"split {split!r} holds {TOLD[form]}, which {format} cannot say{adopt}; formats that can: {others}")
         else:
             skipped[split] = TOLD[form]
@@ -245,7 +246,7 @@ def _files(root: Path, build: Build) -> dict[tuple[str, str], list[FileEntry]]:
     return {key: found[key] for key in sorted(found, key=place_of)}
 
 
-def _form(root: Path, file: FileEntry) -> str:
+def _form(root: Path, file: FileEntry) -> Form:
     with reading(root / file.path):
         schema = pq.read_schema(root / file.path)
     return form_of(schema.names, schema.field("prompt").type if "prompt" in schema.names else None)

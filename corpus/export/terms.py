@@ -5,7 +5,6 @@ Nothing here depends on the time or on the machine, so the same build gives the 
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections import Counter, defaultdict
@@ -18,6 +17,7 @@ import pyarrow as pa
 
 from corpus.export.turns import LEFT_OUT
 from corpus.licenses import commercial
+from corpus.splits.card import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,33 +121,28 @@ def as_markdown(exported: Exported) -> bytes:
     lines = [
         "# Terms of the exported rows",
         "",
-        f"{exported.rows:,} rows of recipe {_escaped(exported.recipe)} (build {exported.build}), as {exported.format}.",
+        f"{exported.rows:,} rows of recipe {plain(exported.recipe)} (build {exported.build}), as {exported.format}.",
         "The terms are those that the publishers state. A file with rows of several sources is under the terms of all of them.",
         "What is said of commercial use is a reading of these words, and no legal advice.",
         "",
     ]
     for license, found in sorted(by_license.items()):
         lines += [
-            f"## {_escaped(license)}",
+            f"## {plain(license)}",
             "",
             f"Commercial use: {COMMERCIAL[commercial(license)]}.",
             "",
             "| source | rows | what it is | address |",
             "| --- | ---: | --- | --- |",
         ]
-        lines += [f"| {_escaped(t.source)} | {t.rows:,} | {_escaped(t.about)} | {_link(t.address)} |" for t in found]
+        lines += [f"| {plain(t.source)} | {t.rows:,} | {plain(t.about)} | {_link(t.address)} |" for t in found]
         lines.append("")
     if exported.left_out:
         lines += ["## Left out", "", "Rows of the splits that the format cannot say:", ""]
-        lines += [f"- {n:,} × {_escaped(reason)}: {LEFT_OUT[reason]}" for reason, n in sorted(exported.left_out.items())]
+        lines += [f"- {n:,} × {plain(reason)}: {LEFT_OUT[reason]}" for reason, n in sorted(exported.left_out.items())]
         lines.append("")
     return "\n".join(lines).encode()
 
 
 def _link(address: str) -> str:
-    return f"<{address}>" if re.fullmatch(r"https?://[^\s<>|\\`]+", address) else _escaped(address)
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is, in one line."""
-    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+    return f"<{address}>" if re.fullmatch(r"https?://[^\s<>|\\`]+", address) else plain(address)

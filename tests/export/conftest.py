@@ -6,26 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from corpus.splits.templates import TEMPLATES, Template
 from tests.export.made import answer, make_warehouse, turns
 
 ODD = "中文 \"quoted\" \\n \u2028\u2029 \x00\x01\x1f\x7f\x85 \U0001f600 </s> \r\n\t</script> [END] 'a' \ufffe"
-
-_STUBS = (
-    Template("plain", dict.fromkeys(("system", "user", "assistant"), ""), {"system": "\n", "user": "\n", "assistant": "</s>"}, (), ()),
-    Template(
-        "hugchat", {"system": "", "user": "Human: ", "assistant": " HugChat: "}, {"system": "\n", "user": " \n", "assistant": " \n\n"},
-        (("Human:", "Human："), ("HugChat:", "HugChat：")), (("\n\n", "\n"),),
-    ),
-)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def templates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The templates that some formats are written in."""
-    for stub in _STUBS:
-        if stub.name not in TEMPLATES:
-            monkeypatch.setitem(TEMPLATES, stub.name, stub)
 
 
 @pytest.fixture

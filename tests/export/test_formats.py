@@ -7,18 +7,21 @@ from typing import Any
 
 import numpy as np
 import orjson
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.export.formats import FORMATS, REQUEST, TOLD, form_of
+from corpus.export.formats import FORMATS, TOLD, form_of
 from corpus.export.turns import LEFT_OUT, Turns, reason, without_last
 from corpus.export.write import json_lines
 from corpus.recipe_splits import Form
 from corpus.schema import DIALOGUE_SPLIT, MESSAGES, PAIR_SPLIT, PREFERENCE_SPLIT, PROMPT_SPLIT, REQUEST_SPLIT, TEXT_SPLIT, Table
 from corpus.sources.base import Emit
 from corpus.sources.generic import generic_source
+from corpus.sources.mixtures import split_hugnlp
+from corpus.splits.templates import HUGCHAT, guard
 from tests.export.conftest import ODD
 from tests.export.made import answer, table_of, turns
 
@@ -123,6 +126,18 @@ def test_prompts_and_texts_of_llama_factory() -> None:
     assert exported("llama-factory", Form.TEXT, TEXT_SPLIT, [{"text": ODD, "title": "T"}]) == [{"text": ODD}]
 
 
+PIECES = st.lists(st.sampled_from(["Human:", "HugChat:", "Input:", "\n", "\n\n", " ", "x", "中文"]), min_size=1, max_size=6)
+TURNS = PIECES.map(lambda pieces: "".join(pieces).strip()).filter(bool)
+
+
+@given(rows=st.lists(st.lists(st.tuples(TURNS, TURNS), min_size=1, max_size=3), min_size=1, max_size=3))
+def test_hugchat_is_read_back_as_its_template_guards_it(rows: list[Any]) -> None:
+    talks = [turns(*(t for p in pairs for t in p)) for pairs in rows]
+    for talk, record in zip(talks, exported("hugchat", Form.DIALOGUE, DIALOGUE_SPLIT, [{"messages": m} for m in talks]), strict=True):
+        guarded = guard(HUGCHAT, pl.Series([m["content"] for m in talk])).to_list()
+        assert split_hugnlp(record["text"]) == [(m["role"], text) for m, text in zip(talk, guarded, strict=True)]
+
+
 def test_chatlm() -> None:
     rows = [{"messages": turns("Q", "A")}, {"messages": turns("Q1", "A1", "Q2", "A2")}]
     first, second = exported("chatlm", Form.DIALOGUE, DIALOGUE_SPLIT, rows)
@@ -219,7 +234,7 @@ def test_pieces_of_a_table_are_converted_like_the_whole() -> None:
 def test_forms_are_told_by_their_columns() -> None:
     tables = {
         Form.DIALOGUE: DIALOGUE_SPLIT, Form.PREFERENCE: PREFERENCE_SPLIT, Form.PROMPT: PROMPT_SPLIT, Form.TEXT: TEXT_SPLIT,
-        Form.PAIR: PAIR_SPLIT, REQUEST: REQUEST_SPLIT,
+        Form.PAIR: PAIR_SPLIT, Form.REQUEST: REQUEST_SPLIT,
     }  # fmt: skip
     for form, table in tables.items():
         schema = table.schema

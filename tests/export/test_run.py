@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus.errors import UsageError, WarehouseError
-from corpus.export import formats, run, write
+from corpus.export import run, write
 from corpus.export.formats import FORMATS
 from corpus.export.terms import Exported
 from corpus.sources import registry
@@ -175,7 +175,7 @@ def test_terms(root: Path, tmp_path: Path) -> None:
         ],
     }  # fmt: skip
     page = (tmp_path / "out/LICENSES.md").read_text(encoding="utf-8")
-    assert "| alpaca | 3 | 52,000 \\| instructions | <https://example.org/alpaca> |" in page
+    assert "| alpaca | 3 | 52,000 &#124; instructions | <https://example.org/alpaca> |" in page
     assert "<javascript" not in page
     assert "Commercial use: not allowed." in page
 
@@ -235,13 +235,13 @@ def read_back(source: str, path: Path, name: str) -> Iterator[dict[str, Any]]:
 
 
 def test_hugchat_is_read_back_by_the_source_of_it(tmp_path: Path) -> None:
-    talks = [turns("Q1", "A1"), turns("一", "二", "three\nlines", "四"), turns("Human: x", "HugChat: y\n\nz")]
+    talks = [turns("Q1", "A1"), turns("一", "二", "three\nlines", "四\n\n五"), turns("Human: x", "a \n\nb\nHugChat: c")]
     root = make_warehouse(tmp_path / "wh", {"sft:train": [[{"messages": m} for m in talks]]})
     exported(root, tmp_path / "out", "hugchat")
     read = [r["messages"] for r in read_back("hugnlp", tmp_path / "out/sft-train.jsonl", "hugnlp/train.json")]
     assert read[:2] == talks[:2]
-    # Neither a name at the start of a line nor a blank line within a turn can be said: the one is broken, the other is one line break.
-    assert [m["role"] for m in read[2]] == ["user", "assistant"]
+    # What the format would read as its own is broken, as the template says.
+    assert read[2] == turns("Human： x", "a\n\nb\nHugChat： c")
 
 
 def test_chatlm_is_read_back_by_the_sources_of_it(tmp_path: Path) -> None:
@@ -366,19 +366,17 @@ print(calls)
 
 
 @pytest.mark.parametrize("format", ["alpaca", "chatlm"])
-def test_a_kill_leaves_only_whole_files(root: Path, tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if format == "chatlm" and "plain" not in _TEMPLATES:
-        pytest.skip("the template that it is written in is not there")
+def test_a_kill_leaves_only_whole_files(root: Path, tmp_path: Path, format: str) -> None:
     exported(root, tmp_path / "whole", format, splits=["sft", "rm"])
     whole = files(tmp_path / "whole")
-    steps = 0
-    for at in range(1, 40):
+    last = 0
+    for at in range(1, 40, 4):
         out = tmp_path / f"out{at}"
         done = subprocess.run(
             [sys.executable, "-c", _KILLED, str(at), str(root), str(out), format], capture_output=True, text=True, check=False
         )
         if done.returncode == 0:
-            steps = at
+            last = at
             break
         assert done.returncode == -signal.SIGKILL, done.stderr
         left = {n: b for n, b in files(out).items() if ".tmp-" not in n}
@@ -386,10 +384,7 @@ def test_a_kill_leaves_only_whole_files(root: Path, tmp_path: Path, format: str,
         assert "export.json" not in left
         exported(root, out, format, splits=["sft", "rm"], force=True)
         assert files(out) == whole
-    assert steps > 5
-
-
-_TEMPLATES = frozenset(formats.TEMPLATES)
+    assert last > 5
 
 
 # --- the command

@@ -19,7 +19,7 @@ from corpus.recipe_splits import SPLIT_FORMS, Form
 from tests.export.made import TABLES, answer, make_warehouse, turns
 
 CONVERSATIONS = {
-    Form.DIALOGUE: ("messages",), Form.PREFERENCE: ("prompt", "chosen", "rejected"), Form.PROMPT: ("prompt",), Form.TEXT: (), Form.PAIR: (),
+    Form.DIALOGUE: ("messages",), Form.PREFERENCE: ("prompt", "chosen", "rejected"), Form.PROMPT: ("prompt",), Form.TEXT: (), Form.PAIR: (), Form.REQUEST: ("prompt", "chosen"),
 }  # fmt: skip
 """The columns that TRL takes for conversations, by form."""
 
