@@ -21,8 +21,8 @@ from corpus.text.units import units
 def as_dialogues(rows: pa.Table, most: int) -> pa.Table:
     """Gives documents (columns row_id, kind, title, text, messages) messages: a question, and an answer of at most `most` characters.
 
-    Rows of other kinds stay as they are. Which way of asking is chosen hangs on the row alone; its language and script are the article's, so
-    that a Chinese article on FORTRAN is asked for in Chinese. The title decides where the text is neither Chinese nor English.
+    Rows of other kinds stay as they are. Which way of asking is chosen hangs on the row alone; its language and script are the article's,
+    so that a Chinese article on FORTRAN is asked for in Chinese. The title decides where the text is neither Chinese nor English.
     """
     at = pc.indices_nonzero(pc.equal(rows["kind"], "document")).to_pylist()
     if not at:
