@@ -547,6 +547,8 @@ def _check_sources(where: str, root: yaml.Node | None, recipe: Recipe) -> None:
         for name in spec.sources:
             if name != "*":
                 _check_chosen(where, root, ("splits", split, "sources", name), name, chosen, known)
+        for at, name in enumerate(spec.thin.sources if spec.thin is not None else ()):
+            _check_chosen(where, root, ("splits", split, "thin", "sources", at), name, chosen, known)
     for number, limit in enumerate(recipe.filter):
         for at, name in enumerate(limit.sources):
             _check_chosen(where, root, ("filter", number, "sources", at), name, chosen, known)
