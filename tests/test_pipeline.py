@@ -483,7 +483,7 @@ def test_named_sources_without_files_are_listed_with_the_way_to_get_them(data: P
     recipe = recipe_of(sources=["alpaca", "imdb", "duie", own])
     ways = {
         "imdb": "corpus fetch imdb",
-        "duie": registry()["duie"].obtain,
+        "duie": f"{registry()['duie'].obtain} ({registry()['duie'].address})",
         "faq": "no file below the data folder matches faq/*.jsonl",
     }
     context, _ = pipeline.context(recipe, data, InputIndex(root))
