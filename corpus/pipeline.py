@@ -135,7 +135,12 @@ def context(recipe: Recipe, data: Path, index: InputIndex, root: Path | None = N
     choices, own = _choices(recipe, known)
     sources = {name: resolve(name, own.get(name)) for name in choices}
     found = scan(data, sources)
-    files = tuple(UpstreamFile(sources[name], f.path, data / f.path) for name, each in found.files.items() for f in each)
+    files = tuple(
+        UpstreamFile(sources[name], f.path, data / f.path)
+        for name, each in found.files.items()
+        for f in each
+        if _of_subsets(sources[name], f.path, choices[name].subsets)
+    )
     files += tuple(UpstreamFile(sources[f.source], f.path, data / f.path, (f.reason, f.detail)) for f in found.faults if f.source)
     if not files:
         raise DataError(
@@ -152,7 +157,7 @@ def context(recipe: Recipe, data: Path, index: InputIndex, root: Path | None = N
         unclaimed += [f.name for f in taken]
     present = {f.source.name for f in files}
     named = (c.name for c in recipe.sources if c.name not in ("*", adopted.NAME))
-    missing = {name: obtained(sources[name]) for name in named if name not in present}
+    missing = {name: obtained(sources[name], address=True) for name in named if name not in present}
     if missing and recipe.strict:
         ways = "".join(f"\n  {name}: {way}" for name, way in missing.items())
         raise DataError(f"{data}: nothing found for {', '.join(missing)}, and the recipe is strict; to get what is missing:{ways}")
@@ -176,8 +181,14 @@ def context(recipe: Recipe, data: Path, index: InputIndex, root: Path | None = N
     )
 
 
-def _barred(recipe: Recipe, choices: Mapping[str, SourceChoice], sources: Mapping[str, Source]) -> dict[str, str]:
-    """The terms of those sources that the recipe's `license` keeps out."""
+def _of_subsets(source: Source, path: str, subsets: tuple[str, ...]) -> bool:
+    """Whether a file of a source is of one of these subsets; all files are where none is named."""
+    found = source.match(path)
+    return not subsets or (found is not None and found.subset in subsets)
+
+
+def _barred(recipe: Recipe, choices: Mapping[str, SourceChoice], sources: Mapping[str, Source]) -> dict[str, str | None]:
+    """The terms of those sources that the recipe's `license` keeps out; None for one whose rows have to be looked at, each with its own."""
     if recipe.license != "commercial":
         return {}
 
@@ -185,7 +196,10 @@ def _barred(recipe: Recipe, choices: Mapping[str, SourceChoice], sources: Mappin
         said = choices[name].commercial
         return said if said is not None else commercial(sources[name].license) is True
 
-    return {name: source.license for name, source in sources.items() if not allowed(name)}
+    barred: dict[str, str | None] = {name: source.license for name, source in sources.items() if not allowed(name)}
+    if adopted.NAME in barred and choices[adopted.NAME].commercial is None:
+        barred[adopted.NAME] = None
+    return barred
 
 
 def _apart(data: Path, root: Path) -> None:

@@ -85,6 +85,7 @@ class SourceChoice(Model):
             declares, and whole where it declares nothing.
         protect: rows of an evaluation set: never dropped as duplicates, never trained on, and training rows that leak them are dropped.
         most_near: the build fails when more than this share of the source's rows is dropped as near duplicates; over dedup.limits.
+        subsets: only files of these parts of the source, by the names that the publisher gives them; all by default.
         commercial: whether its terms allow commercial use, over what `corpus.licenses` reads in them.
     """
 
@@ -99,9 +100,10 @@ class SourceChoice(Model):
     key: Key | None = None
     protect: bool = False
     most_near: Annotated[float, Field(ge=0, le=1)] | None = None
+    subsets: tuple[str, ...] = ()
     commercial: bool | None = None
 
-    @field_validator("files", mode="before")
+    @field_validator("files", "subsets", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return as_tuple(value)
@@ -530,14 +532,23 @@ def _check_sources(where: str, root: yaml.Node | None, recipe: Recipe) -> None:
             continue
         own = choice.model_dump(include=set(OWN_FIELDS)) if choice.files else None
         try:
-            resolve(choice.name, own)
+            parts = {f.subset for f in resolve(choice.name, own).files if f.subset is not None}
         except RecipeError as e:
             raise RecipeError(f"{where}:{_line(root, ('sources', number, 'name'))}: {e}") from e
+        for at, part in enumerate(choice.subsets):
+            if part not in parts:
+                line = _line(root, ("sources", number, "subsets", at))
+                known_parts = f"; known are {', '.join(sorted(parts))}" if parts else "; its files are of no subset"
+                raise RecipeError(
+                    f"{where}:{line}: source {choice.name!r} has no subset {part!r}{nearest(part, sorted(parts))}{known_parts}"
+                )
         chosen.add(choice.name)
     for split, spec in recipe.splits.items():
         for name in spec.sources:
             if name != "*":
                 _check_chosen(where, root, ("splits", split, "sources", name), name, chosen, known)
+        for at, name in enumerate(spec.thin.sources if spec.thin is not None else ()):
+            _check_chosen(where, root, ("splits", split, "thin", "sources", at), name, chosen, known)
     for number, limit in enumerate(recipe.filter):
         for at, name in enumerate(limit.sources):
             _check_chosen(where, root, ("filter", number, "sources", at), name, chosen, known)

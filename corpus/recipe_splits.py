@@ -134,11 +134,18 @@ class Thin(Model):
         rule: short-answers: the length of the last answer decides, in units as in the measure `units`.
         below: length → share of the rows with a shorter answer that is kept; a row counts for the smallest length above its own.
         most: at most this share of the rows of a source may be shorter than the largest of these lengths.
+        sources: only rows of these sources are thinned; all by default.
     """
 
     rule: Literal["short-answers"]
     below: dict[Annotated[int, Field(ge=1)], Annotated[float, Field(ge=0, le=1)]]
     most: Annotated[float, Field(ge=0, lt=1)] | None = None
+    sources: tuple[str, ...] = ()
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return as_tuple(value)
 
     @field_validator("below", mode="before")
     @classmethod

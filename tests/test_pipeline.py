@@ -496,7 +496,7 @@ def test_named_sources_without_files_are_listed_with_the_way_to_get_them(data: P
     recipe = recipe_of(sources=["alpaca", "imdb", "duie", own])
     ways = {
         "imdb": "corpus fetch imdb",
-        "duie": registry()["duie"].obtain,
+        "duie": f"{registry()['duie'].obtain} ({registry()['duie'].address})",
         "faq": "no file below the data folder matches faq/*.jsonl",
     }
     context, _ = pipeline.context(recipe, data, InputIndex(root))
@@ -510,6 +510,31 @@ def test_named_sources_without_files_are_listed_with_the_way_to_get_them(data: P
     # A source that is found the next time is not missing any more.
     json_lines(data / "faq/a.jsonl", [{"prompt": "Where?", "response": "Here."}])
     assert set(make_build(data, root, recipe).build.missing) == {"imdb", "duie"}
+
+
+def test_a_source_can_be_taken_in_part(data: Path, root: Path) -> None:
+    json_lines(
+        data / "hh_rlhf/helpful-base/train.jsonl.gz",
+        [{"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}],
+    )
+    index = InputIndex(root)
+
+    def files(**more: Any) -> set[str]:
+        context, unclaimed = pipeline.context(recipe_of(sources=["alpaca", {"name": "hh-rlhf", **more}]), data, index)
+        assert not any("hh_rlhf" in f for f in unclaimed), "what is left out belongs to the source all the same"
+        return {f.name.split("/")[1] for f in context.files if f.source.name == "hh-rlhf"}
+
+    assert files() == {"harmless-base", "helpful-base"}
+    assert files(subsets="harmless-base") == {"harmless-base"}
+    missing = pipeline.context(recipe_of(sources=["alpaca", {"name": "hh-rlhf", "subsets": ["helpful-online"]}]), data, index)[0].missing
+    assert set(missing) == {"hh-rlhf"}
+
+
+def test_only_rows_of_the_named_sources_are_thinned(data: Path, root: Path) -> None:
+    thin = {"rule": "short-answers", "below": {1000: 0.0}, "sources": ["alpaca"]}
+    make_build(data, root, recipe_of(sources=["alpaca", "belle-0.5m"], splits={"sft": {"thin": thin}}))
+    assert query(root, "SELECT DISTINCT source FROM dropped WHERE reason = 'thinned'") == [("alpaca",)]
+    assert query(root, "SELECT DISTINCT source FROM splits") == [("belle-0.5m",)]
 
 
 def test_the_star_misses_nothing(data: Path, root: Path) -> None:

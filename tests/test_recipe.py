@@ -48,6 +48,9 @@ MISTAKES = {
     GOOD + "splits:\n  sft:\n    wieght: 3": ["my.yaml:5: unknown key 'splits.sft.wieght'", "did you mean 'weight'?"],
     GOOD + "limits: {reject_shares: 0.5}": ["my.yaml:3: unknown key 'limits.reject_shares'", "'reject_share'"],
     "name: r\nsources:\n  - belle-1m\n  - name: lima\n    priorty: 3": ["my.yaml:5: unknown key 'sources.1.priorty'", "'priority'"],
+    "name: r\nsources:\n  - {name: hh-rlhf, subsets: [harmles-base]}": ["my.yaml:3: source 'hh-rlhf' has no subset", "did you mean 'harmless-base'?"],
+    "name: r\nsources: [{name: lima, subsets: x}]": ["my.yaml:2: source 'lima' has no subset 'x'; its files are of no subset"],
+    "name: r\nsources: [{name: belle-1m, commercial: maybe}]": ["my.yaml:2: sources.0.commercial: Input should be a valid boolean"],
     # missing
     "sources: [belle-1m]": ["my.yaml:1: key 'name' is missing"],
     "name: r": ["my.yaml:1: key 'sources' is missing"],

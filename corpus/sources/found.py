@@ -300,13 +300,15 @@ def _shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def obtained(source: Source) -> str:
-    """How to get the files of a source, in a line."""
+def obtained(source: Source, *, address: bool = False) -> str:
+    """How to get the files of a source, in a line; with `address`, the publisher's is in it, if it is to be done by hand."""
     if source.hub:
         return f"corpus fetch {source.name}"
     if not source.address:  # a user's own
         return f"no file below the data folder matches {', '.join(f.glob for f in source.files)}"
-    return source.obtain or f"download it by hand from {source.address}"
+    if not source.obtain:
+        return f"download it by hand from {source.address}"
+    return f"{source.obtain} ({source.address})" if address else source.obtain
 
 
 def listing(registry: Mapping[str, Source], found: Scan | None = None) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
+from corpus.licenses import commercial
 from corpus.recipe import Limit
 from corpus.schema import DROPPED
 from corpus.stages.base import Context, parts
@@ -43,8 +44,9 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
         limits = tuple(limit for limit in context.recipe.filter if limit.covers(source))
         measured = partition.of("measures")
         terms = context.barred.get(source)
+        own = source in context.barred and terms is None
         # Only what bars a source is told, so that a recipe without `license` has the fingerprints that it always had.
-        barred: dict[str, Any] = {} if terms is None else {"license": terms}
+        barred: dict[str, Any] = {"license": terms} if source in context.barred else {}
         told: dict[str, Any] = {}
         for limit in limits:
             name, again = limit.measure, sum(m.measure == limit.measure for m in limits[: len(told)])
@@ -59,7 +61,7 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
                 parts=parts(NAME, VERSION, writes=(DROPPED,), inputs={partition.key: partition.fingerprint}, filter=told, **barred),
                 run=run,
                 inputs=(partition,),
-                spec={"limits": limits, "terms": terms},
+                spec={"limits": limits, "terms": terms, "own": own},
                 size=measured[0].bytes if measured else 0,
             )
         )
@@ -72,24 +74,36 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     limits: tuple[Limit, ...] = task.spec["limits"]
     needed = sorted({"row_id", "source", "kind", "excluded", "problem", *(limit.measure for limit in limits)})
     file = pq.ParquetFile(root / entry.path)
+    whole = pq.read_table(root / task.inputs[0].one("clean").path, columns=["license"]) if task.spec["own"] else None
     dropped = []
+    start = 0
     for group in range(file.num_row_groups):
-        dropped.append(decide(file.read_row_group(group, columns=needed), limits, task.spec["terms"]))
+        table = file.read_row_group(group, columns=needed)
+        terms = task.spec["terms"]
+        bars = [terms] * table.num_rows if whole is None else barring(whole["license"].slice(start, table.num_rows))
+        start += table.num_rows
+        dropped.append(decide(table, limits, bars))
         report(entry.bytes // file.num_row_groups, dropped[-1].num_rows)
-    whole = pa.concat_tables(dropped) if dropped else DROPPED.schema.empty_table()
-    if not whole.num_rows:
+    found = pa.concat_tables(dropped) if dropped else DROPPED.schema.empty_table()
+    if not found.num_rows:
         return task.done([])
     with PartitionWriter(root, f"dropped/{NAME}/{task.key}.{task.fingerprint[:8]}.parquet", DROPPED.schema, "dropped") as ledger:
-        ledger.write(whole.combine_chunks())
+        ledger.write(found.combine_chunks())
     return task.done([ledger.committed])
 
 
-def decide(table: pa.Table, limits: Sequence[Limit], terms: str | None = None) -> pa.Table:
+def barring(licenses: pa.ChunkedArray) -> list[str | None]:
+    """Of the terms of rows those that do not say that commercial use is allowed; None for the others."""
+    allowed = {terms for terms in pc.unique(licenses).to_pylist() if commercial(terms) is True}
+    return [None if terms in allowed else terms for terms in licenses.to_pylist()]
+
+
+def decide(table: pa.Table, limits: Sequence[Limit], terms: Sequence[str | None] = ()) -> pa.Table:
     """Entries of the ledger (schema DROPPED) for those rows of `table` (columns of schema MEASURED) that do not go on.
 
     What the publisher excludes comes first, then what is wrong with the row's structure, then the limits in the recipe's order: a
-    row has one entry, with the first reason. Where `terms` are given, they bar the source and come before all else: duplicates are looked
-    for among the rows that go on, so that a copy with other terms is kept.
+    row has one entry, with the first reason. Terms that bar a row (`terms`, one for every row, or none at all) come before all else:
+    duplicates are looked for among the rows that go on, so that a copy with other terms is kept.
     """
     n = table.num_rows
     reasons = np.full(n, None, dtype=object)
@@ -98,8 +112,10 @@ def decide(table: pa.Table, limits: Sequence[Limit], terms: str | None = None) -
     excluded, problem = _objects(table["excluded"]), _objects(table["problem"])
     kinds = _objects(table["kind"])
 
-    if terms is not None:
-        reasons[:], rules[:], details[:] = "license", "license", terms
+    if len(terms):
+        details[:] = terms
+        barred = details != None  # noqa: E711 (elementwise)
+        reasons[barred] = rules[barred] = "license"
     for found in (excluded, problem):
         new = (reasons == None) & (found != None)  # noqa: E711 (elementwise)
         reasons[new] = found[new]

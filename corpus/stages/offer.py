@@ -375,6 +375,8 @@ def _thin(slice_: Slice, form: Form, split: str, spec: SplitSpec, kind: pl.Serie
 
     if spec.thin is None:
         raise ValueError("the split has no thinning")
+    if spec.thin.sources and not pc.any(pc.is_in(slice_.rows["source"], pa.array(spec.thin.sources))).as_py():
+        return np.zeros(slice_.rows.num_rows, dtype=bool)  # the rows of a partition are of one source
     answers = slice_.messages.answer()
     if form is Form.PREFERENCE:
         answers = pl.select(pl.when(kind == "preference").then(slice_.chosen.answer()).otherwise(answers)).to_series()
