@@ -113,8 +113,8 @@ def adopt(root: Path, folder: Path, *, recipe: str | None = None, name: str | No
     """
     said = generated.manifest(folder)
     run = generated.check_name(name if name is not None else said.run, f"{folder / 'manifest.json'}: run" if name is None else "--as")
-    paths = generated.files(folder)
     _check_built(root)
+    paths = generated.files(folder)
     with writer_lock(root), ExitStack() as stack:
         warehouse = Warehouse(root)
         build = _build(warehouse, recipe)

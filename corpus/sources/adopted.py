@@ -5,9 +5,9 @@ recipe. So it is no data set of the registry, has no pattern that a file of the 
 the publisher said of the dialogue (terms, subset, split) stays with the row; its source goes to `meta`, with the request that the answer is
 for, the run, the model and the settings.
 
-Answers to one request share prompt and chosen side, so near duplicates are not looked for among them (`key` exact): how alike two of them
-seem would be a matter of how long the chosen side is, and where a recipe has no `dedup.answers` nothing else would be asked. A recipe that
-wants fewer of a model that repeats itself names the source with `key: whole`.
+Answers to one request share prompt and chosen side, so only equal ones are duplicates (`key` exact). Compared as a whole they would be near
+because the chosen side is long: the rejected sides count for themselves only where they have shingles, and an answer of a few words has
+none. A recipe that wants fewer of a model that repeats itself names the source with `key: whole`.
 """
 
 from __future__ import annotations
