@@ -165,31 +165,25 @@ def test_a_split_that_names_its_sources_takes_what_it_asked_for(asking: Path, tm
     assert query(root, "SELECT DISTINCT split FROM assigned WHERE source = 'adopted'") == [("rm",)]
 
 
-@pytest.mark.parametrize(("key", "kept"), [(None, 9), ("whole", 3)])
+@pytest.mark.parametrize(("key", "kept"), [(None, 3), ("whole", 1)])
 def test_several_answers_to_a_request_are_no_duplicates_of_each_other(tmp_path: Path, key: str | None, kept: int) -> None:
-    """The chosen side is a hundred times as long as what tells the pairs apart, and an answer of a word or two has no shingle of its own."""
+    """The chosen side is a hundred times as long as what tells the pairs apart, and the recipe does not compare answers."""
     long = "首先把地整平，再按行距开沟，撒上底肥，盖一层细土，然后浇透水，等两天再下种。" * 3
-    texts = [instruction(f"第{i}块地应该怎么准备才能种好萝卜？", f"{i}：{long}{i * 7}") for i in range(3)]
-    json_lines(tmp_path / "data/belle/train_0.5M_CN/Belle_open_source_0.5M.json", texts)
+    json_lines(tmp_path / "data/belle/train_0.5M_CN/Belle_open_source_0.5M.json", [instruction("怎么准备才能种好萝卜？", long)])
     named = [{"name": "adopted", "key": key}] if key else []
-    # No near duplicates among so few requests: they are near to each other, and are not to be dropped before.
     recipe = recipe_of(
-        RECIPE, splits={"rm": {"kinds": ["dialogue"]}}, sources=[{"name": "belle-0.5m", "key": "exact"}, *named],
-        dedup={"template_share": 1}, decontaminate={"enabled": False},
-    )  # fmt: skip
+        RECIPE, splits={"rm": {"kinds": ["dialogue"]}}, sources=["belle-0.5m", *named], dedup={"template_share": 1, "answers": 0}
+    )
     root = tmp_path / "wh"
     make_build(tmp_path / "data", root, recipe)
-    asked = requests(root)
-    assert len(asked) == 3
-    run = make_run(
-        tmp_path / "run", [{"row_id": r["row_id"], "split": "rm", "answers": ["不", "好", "不好", "不好", "不 好"]} for r in asked]
-    )
-    assert adopt(root, run).adopted == 15
+    [asked] = requests(root)
+    run = make_run(tmp_path / "run", [{"row_id": asked["row_id"], "split": "rm", "answers": ["不", "好", "不好", "不好", "不 好"]}])
+    assert adopt(root, run).adopted == 5
     make_build(tmp_path / "data", root, recipe)
     assert query(root, "SELECT count(*) FROM lineage WHERE source = 'adopted' AND fate = 'kept'") == [(kept,)]
     # Equal ones go: two of five are the third again.
     reasons = dict(query(root, "SELECT reason, count(*) FROM dropped WHERE source = 'adopted' GROUP BY 1"))
-    assert sum(reasons.values()) == 15 - kept
+    assert sum(reasons.values()) == 5 - kept
     assert ("near_duplicate" in reasons) == (key is not None)
 
 

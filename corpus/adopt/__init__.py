@@ -43,8 +43,9 @@ _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
 
 _ANSWERS = pa.schema(
     [
-        ("seq", pa.int64()), ("file", pa.string()), ("line", pa.int64()), ("row_id", pa.string()), ("split", pa.string()), ("n", pa.int64()),
-        ("answer", pa.string()), ("finished", pa.bool_()), ("prompt", MESSAGES), ("rendered", pa.string()), ("more", pa.string()),
+        ("seq", pa.int64()), ("file", pa.string()), ("line", pa.int64()), ("row_id", pa.string()), ("split", pa.string()),
+        ("n", pa.int64()), ("answer", pa.string()), ("finished", pa.bool_()), ("prompt", MESSAGES), ("rendered", pa.string()),
+        ("more", pa.string()),
     ]
 )  # fmt: skip
 _EARLIER = pa.schema(
@@ -346,8 +347,8 @@ def _commit(done: Adopted, said: Manifest, records: _Waiting, refusals: _Waiting
     same = there and not done.path.is_symlink() and done.path.is_file() and _digest(done.path) == digest
     if there and not same and not replace:
         raise DataError(
-            f"{done.path}: a run {done.run!r} was adopted before, and what it would be now is not the same; give this one another name with "
-            "--as NAME, or take it in place of the other with --replace"
+            f"{done.path}: a run {done.run!r} was adopted before, and what it would be now is not the same; give this one another "
+            "name with --as NAME, or take it in place of the other with --replace"
         )
     manifest, refused = _beside(done.path)
     if not (same and manifest.exists()):

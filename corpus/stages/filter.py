@@ -117,8 +117,8 @@ def decide(table: pa.Table, limits: Sequence[Limit], terms: str | np.ndarray | N
     """Entries of the ledger (schema DROPPED) for those rows of `table` (columns of schema MEASURED) that do not go on.
 
     What the publisher excludes comes first, then what is wrong with the row's structure, then the limits in the recipe's order: a
-    row has one entry, with the first reason. Where `terms` are given, they bar the source (an array: each row, or None) and come before all else: duplicates are looked
-    for among the rows that go on, so that a copy with other terms is kept.
+    row has one entry, with the first reason. Where `terms` are given (for all rows, or for each its own or None), they bar the row and come
+    before all else: duplicates are looked for among the rows that go on, so that a copy with other terms is kept.
     """
     n = table.num_rows
     reasons = np.full(n, None, dtype=object)
