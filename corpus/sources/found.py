@@ -304,6 +304,8 @@ def obtained(source: Source) -> str:
     """How to get the files of a source, in a line."""
     if source.hub:
         return f"corpus fetch {source.name}"
+    if not source.files:  # what `corpus adopt` takes in
+        return source.obtain
     if not source.address:  # a user's own
         return f"no file below the data folder matches {', '.join(f.glob for f in source.files)}"
     return source.obtain or f"download it by hand from {source.address}"
