@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import build, clean, control, ingest, parsers
+from benchmarks import build, clean, control, ingest, parsers, render
 from benchmarks.measure import OUT, ROOT, machine, table
 
 _ALONE = {"wikitext": True, "damage": True, "mojibake": True, "language": True, "leaks": True, "personal": False, "dedup": True}
@@ -36,7 +36,8 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="control, parsers, ingest, build, clean, wikitext, damage, mojibake, language, leaks, personal, dedup; all when none is given",
+        help="control, parsers, ingest, build, clean, render, wikitext, damage, mojibake, language, leaks, personal, dedup; "
+        "all when none is given",
     )
     parser.add_argument("--mb", type=int, default=100, help="MB of generated data of each kind [100]")
     parser.add_argument("--pairs", type=int, default=3, help="runs of each side [3]")
@@ -48,6 +49,7 @@ def main() -> None:
         "ingest": lambda: (found := ingest.run(given.mb, given.pairs), ingest.show(found)),
         "build": lambda: (found := build.run(given.data, given.pairs), table(build.HEAD, build.rows(found))),
         "clean": lambda: (found := clean.run(given.data, given.pairs), clean.show(found)),
+        "render": lambda: (found := render.run(min(given.mb, 30), given.pairs), render.show(found)),
         **{name: lambda name=name: _alone(name, given.data) for name in _ALONE},  # type: ignore[misc]
     }
     if unknown := [name for name in given.names if name not in benchmarks]:

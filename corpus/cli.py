@@ -260,6 +260,45 @@ def adopt(
 
 
 @cli.command()
+@click.option(
+    "--format",
+    "how",
+    required=True,
+    help="What reads it.",
+    type=click.Choice(["alpaca", "sharegpt", "jsonl", "openai", "llama-factory", "hugchat", "chatlm"]),
+)
+@click.option("--recipe", help="Recipe whose build to export. [default: the last one built]")
+@click.option("--split", "splits", multiple=True, help="Split; may be given again.  [default: all that the format can say]")
+@click.option(
+    "--part", "parts", multiple=True, type=click.Choice(["train", "eval", "test"]), help="Part; may be given again.  [default: all]"
+)
+@_warehouse_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the files.")
+@click.option("--lineage", is_flag=True, help="Add row_id, source and license to every object.")
+@click.option("--force", is_flag=True, help="Replace what an earlier export wrote to the folder.")
+@_json_option
+def export(
+    how: str,
+    recipe: str | None,
+    splits: tuple[str, ...],
+    parts: tuple[str, ...],
+    warehouse: Path,
+    out: Path,
+    lineage: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write splits in the format of another trainer, with the terms that the rows are under."""
+    from corpus.export import run, summary
+
+    planned = run.plan(warehouse, how, recipe, splits, parts)
+    run.check_out(out, warehouse, force=force)
+    with summary.progress(planned.bytes, quiet=as_json) as tell:
+        exported = run.export(warehouse, planned, how, out, lineage=lineage, force=force, progress=tell)
+    summary.told(exported, out, as_json=as_json)
+
+
+@cli.command()
 @click.argument("names", nargs=-1, required=True)
 @click.option("--data", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Folder to put the files into.")
 @click.option("--revision", help="Branch, tag or commit on the hub.  [default: the source's]")

@@ -45,6 +45,7 @@ class SourceTraits(Model):
     placeholders: tuple[str, ...] | None = None
     page_marks: bool | None = None
     cap: Annotated[int, Field(ge=1)] | None = None
+    score: Annotated[str, Field(pattern=r"^\w+$")] | None = None
 
     @field_validator("placeholders", mode="before")
     @classmethod

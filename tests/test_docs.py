@@ -30,7 +30,8 @@ import pytest
 
 from corpus.cli import cli, main
 from corpus.console import OUT
-from corpus.recipe import Clean, Decontaminate, Dedup, DedupLimits, Limit, Recipe, RejectLimits, SourceChoice, SourceTraits, SplitSpec
+from corpus.recipe import Clean, Decontaminate, Dedup, DedupLimits, Limit, Recipe, RejectLimits, SourceChoice, SourceTraits
+from corpus.recipe_splits import Ask, Length, Pairs, SplitSpec, Thin
 from corpus.schema import DROP_REASONS, REJECT_REASONS
 from corpus.sources import registry
 from corpus.stages import parse as parse_stage
@@ -389,7 +390,23 @@ def test_python_compiles(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [Recipe, SourceChoice, SourceTraits, Clean, Limit, Dedup, DedupLimits, Decontaminate, SplitSpec, RejectLimits]
+    "model",
+    [
+        Recipe,
+        SourceChoice,
+        SourceTraits,
+        Clean,
+        Limit,
+        Dedup,
+        DedupLimits,
+        Decontaminate,
+        SplitSpec,
+        Ask,
+        Length,
+        Thin,
+        Pairs,
+        RejectLimits,
+    ],
 )
 def test_every_key_of_a_recipe_is_explained(model: Any) -> None:
     page = _text("docs/recipes.md")

@@ -179,7 +179,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str], str]] = {
     "rows": ({"splits": splits(sft={"weight": 3, "eval": 0.2, "rows": 5})}, {"allocate"}, "splits.sft.rows None → 5"),
     "weight": ({"splits": splits(sft={"weight": 9, "eval": 0.2})}, {"allocate"}, "splits.sft.weight 3.0 → 9.0"),
     "eval": ({"splits": splits(sft={"weight": 3, "eval": 0.5})}, {"allocate"}, "splits.sft.eval 0.2 → 0.5"),
-    "per_source": ({"splits": splits(pretrain={"per_source": {"c4": 3}})}, {"allocate"}, "splits.pretrain.per_source.c4 is new"),
+    "sources": ({"splits": splits(pretrain={"sources": {"c4": {"rows": 3}, "*": {}}})}, {"allocate"}, "splits.pretrain.sources.* is new"),
     "priority": ({"sources": ["*", {"name": "alpaca", "priority": 1}]}, AFTER_LEAKS, "priority.alpaca 100 → 1"),
     "limits.record_mb": (
         {"limits": {"record_mb": 1}},

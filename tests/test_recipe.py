@@ -9,6 +9,7 @@ import pytest
 
 from corpus.errors import RecipeError
 from corpus.recipe import find, load, parse
+from corpus.recipe_splits import Ask
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -77,8 +78,8 @@ MISTAKES = {
     GOOD + "splits: {stf: {}}": ["my.yaml:3: splits: there is no split 'stf'; did you mean 'sft'?"],
     GOOD + "clean:\n  rules: [trim, control]": ["my.yaml:4: clean.rules: there is no rule 'control'; did you mean 'controls'?"],
     GOOD + "splits: {sft: {kinds: [dialog]}}": ["my.yaml:3: splits.sft.kinds: there is no kind 'dialog'; did you mean 'dialogue'?"],
-    GOOD + "splits:\n  sft:\n    per_source:\n      belle-1n: 3": ["my.yaml:6: splits.sft.per_source: there is no source 'belle-1n'; did"],
-    GOOD + "splits:\n  sft:\n    per_source: {lima: 3}": ["my.yaml:5: splits.sft.per_source: the recipe does not take source 'lima'"],
+    GOOD + "splits:\n  sft:\n    sources:\n      belle-1n: {rows: 3}": ["my.yaml:6: splits.sft.sources: there is no source 'belle-1n'; did"],
+    GOOD + "splits:\n  sft:\n    sources: {lima: {rows: 3}}": ["my.yaml:5: splits.sft.sources: the recipe does not take source 'lima'"],
     GOOD + "splits:\n  sft:\n    sources:\n    - belle-1m\n    - lima": ["my.yaml:7: splits.sft.sources: the recipe does not take"],
     # the same twice
     "name: r\nsources: [lima, belle-1m, lima]": ["my.yaml:2: sources: source 'lima' is named twice"],
@@ -168,8 +169,8 @@ def test_a_recipe_of_two_lines_has_defaults() -> None:
 
 
 def test_a_source_of_ones_own_may_be_capped_by_name() -> None:
-    text = "name: r\nsources:\n- '*'\n- {name: mine, files: 'a/*.json', shape: alpaca}\nsplits: {sft: {per_source: {mine: 3, lima: 4}}}"
-    assert parse(text, "my.yaml").splits["sft"].per_source == {"mine": 3, "lima": 4}
+    text = "name: r\nsources:\n- '*'\n- {name: mine, files: 'a/*.json', shape: alpaca}\nsplits: {sft: {sources: {mine: {rows: 3}, lima: }}}"
+    assert parse(text, "my.yaml").splits["sft"].sources == {"mine": Ask(rows=3), "lima": Ask()}
 
 
 @pytest.mark.parametrize("path", sorted((HERE / "recipes").glob("*.yaml")), ids=lambda p: p.name)

@@ -44,16 +44,32 @@ def _conversation(key: str, role: str, content: str) -> Callable[[Names], Parse]
     return make
 
 
-def _decoded(key: str, parse: Parse) -> Parse:
-    """Reads a column of messages that a CSV file can hold only as JSON text."""
+def _decoded(key: str, parse: Parse, *, or_text: bool = False) -> Parse:
+    """Reads a column of messages that a CSV file can hold only as JSON text.
+
+    With `or_text` the column may also hold one text for one message, and a text may well be JSON, or begin like it: an answer in code. Only
+    what is a message object or a list of them is then taken for messages.
+    """
 
     def parse_decoded(record: Any, emit: Emit, /) -> None:
         value = record.get(key) if isinstance(record, Mapping) else None
         if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-            record = {**record, key: orjson.loads(value)}
+            try:
+                decoded = orjson.loads(value)
+            except orjson.JSONDecodeError:
+                if not or_text:
+                    raise
+                decoded = value
+            if not or_text or _are_messages(decoded):
+                record = {**record, key: decoded}
         parse(record, emit)
 
     return parse_decoded
+
+
+def _are_messages(value: Any) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return bool(items) and all(isinstance(i, Mapping) and ({"role", "content"} <= i.keys() or {"from", "value"} <= i.keys()) for i in items)
 
 
 def _preference(names: Names) -> Parse:
@@ -66,7 +82,9 @@ def _preference(names: Names) -> Parse:
             record = {names["prompt"]: _spread_prompt(record, names), **{k: v for k, v in record.items() if k not in used}}
         parse_pair(record, emit)
 
-    return _decoded(names["chosen"], _decoded(names["rejected"], _decoded(names["prompt"], parse)))
+    for name in ("prompt", "rejected", "chosen"):
+        parse = _decoded(names[name], parse, or_text=True)
+    return parse
 
 
 def _spread_prompt(record: Mapping[str, Any], names: Names) -> list[dict[str, str]]:

@@ -111,7 +111,7 @@ SOURCES: tuple[Source, ...] = (
         parse=_zhihu,
         languages=("zh",),
         hub=Hub("wangrui6/Zhihu-KOL", ("data/*.parquet",)),
-        traits=Traits(html=True),
+        traits=Traits(html=True, score="upvotes"),
     ),
     Source(
         name="financezhidao",

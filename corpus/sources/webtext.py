@@ -73,6 +73,6 @@ SOURCES: tuple[Source, ...] = (
         kinds=(Kind.DIALOGUE, Kind.PROMPT),
         languages=("zh",),
         obtain="download webtext2019zh from the address and unpack web_text_zh_{train,valid,testa}.json into webtext2019zh/",
-        traits=Traits(html=True),
+        traits=Traits(html=True, score="star"),
     ),
 )

@@ -13,25 +13,32 @@ import pyarrow.compute as pc
 
 from corpus.schema import MESSAGES
 from corpus.text.excerpt import lead, question
-from corpus.text.script import scripts
+from corpus.text.language import languages_of
+from corpus.text.script import scripts_of
+from corpus.text.units import units
 
 
 def as_dialogues(rows: pa.Table, most: int) -> pa.Table:
     """Gives documents (columns row_id, kind, title, text, messages) messages: a question, and an answer of at most `most` characters.
 
-    Rows of other kinds stay as they are. Which way of asking is chosen hangs on the row alone.
+    Rows of other kinds stay as they are. Which way of asking is chosen hangs on the row alone; its language and script are the article's,
+    so that a Chinese article on FORTRAN is asked for in Chinese. The title decides where the text is neither Chinese nor English.
     """
     at = pc.indices_nonzero(pc.equal(rows["kind"], "document")).to_pylist()
     if not at:
         return rows
     messages = rows["messages"].to_pylist()
     ids, titles, texts = (rows[name].to_pylist() for name in ("row_id", "title", "text"))
-    written = scripts(pl.Series([texts[n] for n in at], dtype=pl.String)).to_list()
-    for n, script in zip(at, written, strict=True):
-        text = texts[n] or ""
-        asked = question(titles[n] or "", int(ids[n][:8], 16), traditional=script == "hant")
+    articles = pl.Series([texts[n] or "" for n in at], dtype=pl.String)
+    counted = units(articles)
+    for n, text, script, language in zip(at, articles, scripts_of(counted), languages_of(counted, articles.gather), strict=True):
+        asked = question(titles[n] or "", int(ids[n][:8], 16), chinese=_CHINESE.get(language), traditional=script == "hant")
         messages[n] = [{"role": "user", "content": asked}, {"role": "assistant", "content": _opening(text, most)}]
     return rows.set_column(rows.schema.get_field_index("messages"), rows.schema.field("messages"), pa.array(messages, MESSAGES))
+
+
+_CHINESE = {"zh": True, "en": False}
+"""The languages that decide in which one an article is asked for."""
 
 
 def _opening(text: str, most: int) -> str:

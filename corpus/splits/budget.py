@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from corpus.errors import DataError, RecipeError
+from corpus.errors import DataError
 from corpus.schema import MESSAGES, ROLES
 
 if TYPE_CHECKING:
@@ -157,19 +157,13 @@ def counter(path: Path | None) -> Counter:
         path: a tokenizer.json, or a folder that holds one: tokens are counted. None: characters are.
 
     Raises:
-        RecipeError: when the `tokenizers` library is not installed.
         DataError: when there is no such file, it cannot be read, or is no tokenizer.
     """
     if path is None:
         return characters
     data = _read(path)
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as e:
-        raise RecipeError(
-            f"the recipe counts tokens with {path}, and the library that reads it is not installed: `pip install 'yuliao[tokenizers]'`, "
-            "or leave the tokenizer out of the recipe and give lengths and amounts in chars"
-        ) from e
+    from tokenizers import Tokenizer  # takes a fifth of a second, which only recipes with a tokenizer need
+
     try:
         tokenizer = Tokenizer.from_buffer(data)
     except ValueError as e:

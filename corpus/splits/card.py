@@ -1,7 +1,7 @@
 """The data card of a split (README.md, as the Hugging Face hub reads it) and its manifest (manifest.json).
 
-Whoever finds the folder of a split without the warehouse should be able to tell what it is, how it was made, on which terms, and whether it is
-whole. Both texts are functions of the same facts: no date, no path of a machine, the same bytes for the same split.
+Whoever finds the folder of a split without the warehouse should be able to tell what it is, how it was made, on which terms, and whether
+it is whole. Both texts are functions of the same facts: no date, no path of a machine, the same bytes for the same split.
 
 Terms and descriptions come from publishers and users: in Markdown every character that could mean something is escaped, and the front
 matter holds nothing but words of our own.
@@ -22,7 +22,7 @@ import pyarrow as pa
 import yaml
 
 from corpus.licenses import commercial
-from corpus.recipe_splits import Form
+from corpus.recipe_splits import REQUESTS, Form
 from corpus.schema import MESSAGES, ROLES, Table
 from corpus.splits.templates import Template, render
 
@@ -162,7 +162,7 @@ def card(facts: Facts) -> str:
         f"## Columns\n\n{_columns(facts.table)}",
         f"## How to load it\n\n{_loading(facts)}",
         f"## Limitations\n\n{_limitations(facts)}",
-        f"## Settings\n\nThe settings of the recipe that decide what is in this split.\n\n{fenced(_yaml(facts.settings), 'yaml')}",
+        f"## Settings\n\n{_settings(facts)}",
         f"## Fingerprints\n\n{_fingerprints(facts)}",
     ]
     return "\n".join(sections)
@@ -170,8 +170,7 @@ def card(facts: Facts) -> str:
 
 # --- pieces of the card
 
-_SIZES = ((1_000, "1K"), (10_000, "10K"), (100_000, "100K"), (1_000_000, "1M"), (10_000_000, "10M"), (100_000_000, "100M"))
-_SIZES += ((1_000_000_000, "1B"), (10_000_000_000, "10B"))
+_SIZES = tuple((10**n, f"{10 ** (n % 3)}{unit}") for n, unit in zip(range(3, 13), "KKKMMMBBBT", strict=True))
 
 _HUB_LICENSES = {
     "mit": "mit", "apache-2.0": "apache-2.0", "cc0 1.0": "cc0-1.0", "cc by 4.0": "cc-by-4.0", "cc by-sa 3.0": "cc-by-sa-3.0",
@@ -208,16 +207,17 @@ def _front_matter(facts: Facts) -> dict[str, Any]:
 
 
 def _size(rows: int) -> str:
-    below = "n"
+    """The hub's word for a number of rows, as in 10K<n<100K."""
+    below = ""
     for most, name in _SIZES:
         if rows < most:
-            return f"n<{name}" if below == "n" else f"{below}<n<{name}"
+            return f"{below}<n<{name}" if below else f"n<{name}"
         below = name
     return f"n>{below}"
 
 
 def _opening(facts: Facts) -> str:
-    about = f"{plain(facts.about)}.\n\n" if facts.about.strip() else ""
+    about = f"{plain(facts.about).rstrip('.')}.\n\n" if facts.about.strip() else ""
     parts = " and ".join(f"{sum(f.rows for f in facts.files if f.part == part):,} in {part}" for part in facts.parts)
     return (
         f"{about}This is the split `{facts.split}` of the recipe `{facts.recipe}`, made with seed {facts.seed}: {facts.rows:,} rows"
@@ -270,10 +270,13 @@ def _made(facts: Facts) -> str:
         lines.append(f"Of rows that are equal, or as similar as {dedup['threshold']:g} (exact Jaccard of their shingles), one was kept.")
     elif dedup.get("exact"):
         lines.append("Of equal rows one was kept.")
-    lines.append("No first question, and no near duplicate of a row, is in two splits of the recipe, except in those that say `shared`.")
-    lines.append(
-        "Rows are in one random order over all files of a part, which the seed decides: read in the order of their names, they are shuffled."
-    )
+    if settings["splits"].get(facts.split.removesuffix(REQUESTS), {}).get("shared"):
+        lines.append("The split is shared: its rows may be in other splits of the recipe as well, but none that is held out.")
+    else:
+        shared = ", ".join(f"`{name}`" for name, spec in settings["splits"].items() if spec["shared"])
+        but = f", those that are shared ({shared}) excepted" if shared else ""
+        lines.append(f"None of its first questions, and no near duplicate of its rows, is in another split of the recipe{but}.")
+    lines.append("Rows are in one random order over all files of a part, which the seed decides: files read by name are shuffled rows.")
     return "".join(f"- {line}\n" for line in lines)
 
 
@@ -284,24 +287,24 @@ def _template(template: Template) -> str:
     learned = ", ".join(json.dumps(text[span["start"] : span["end"]]) for span in spans[0].as_py())
     return (
         f"`{template.name}`, version {template.version}. A turn of each role is rendered as\n\n{fenced(text)}\n"
-        f"and learned of it is {_code(learned)}. Whatever in a turn looks like a marker of the template was changed, so that it cannot be one.\n"
+        f"and learned of it is {_code(learned)}. Whatever in a turn looked like a marker of the template was changed into something else.\n"
     )
 
 
 def _columns(table: Table) -> str:
-    return _table(("column", "type", "meaning"), [[f"`{c.name}`", _code(str(c.type)), plain(c.comment)] for c in table.columns])
+    rows = [[f"`{c.name}`", _code(str(c.type).replace(" not null", "")), c.comment.replace("|", "\\|")] for c in table.columns]
+    return _table(("column", "type", "meaning"), rows)
 
 
 def _loading(facts: Facts) -> str:
     first = facts.parts[0] if facts.parts else "train"
-    name = next((f.path for f in facts.files), "")
     code = (
         "from datasets import load_dataset\n\n"
         f'data = load_dataset("path/to/this/folder")  # {", ".join(facts.parts)}\n'
         f'print(data["{first}"][0])\n'
     )
-    query = f"SELECT source, count(*) FROM 'path/to/this/folder/{first}-*.parquet' GROUP BY source;\n"
-    return f"{fenced(code, 'python')}\nor, without any library of the hub, with DuckDB:\n\n{fenced(query, 'sql')}\nThe first file is `{name}`.\n"
+    query = f"FROM 'path/to/this/folder/{first}-*.parquet' LIMIT 10;\n"
+    return f"{fenced(code, 'python')}\nor, with DuckDB alone:\n\n{fenced(query, 'sql')}"
 
 
 def _limitations(facts: Facts) -> str:
@@ -333,10 +336,29 @@ def _fingerprints(facts: Facts) -> str:
     )
 
 
+def _settings(facts: Facts) -> str:
+    own = facts.split.removesuffix(REQUESTS)
+    told = {**facts.settings, "splits": {own: facts.settings["splits"].get(own, {})}}
+    text = yaml.safe_dump(_said(told), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+    return (
+        "The settings of the recipe that decide what is in this split, its other splits and what is not set left out "
+        f"(`manifest.json` has them too).\n\n{fenced(text, 'yaml')}"
+    )
+
+
+def _said(value: Any) -> Any:
+    """A setting without what says nothing: null, and what is empty."""
+    if isinstance(value, Mapping):
+        inner = {key: _said(each) for key, each in value.items()}
+        return {key: each for key, each in inner.items() if each is not None and each not in ("", [], {})}
+    return [_said(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 # --- Markdown
 
-_SPECIAL = re.compile(r"[\\`*_{}\[\]<>&#|~$^@]|(?<!\w)[-+=!](?!\w)|!(?=\[)|:(?=//)|(?<=www)\.|(?<=^\d)[.)]|(?<=^\d\d)[.)]", re.IGNORECASE)
+_SPECIAL = re.compile(r"[\\`*{}\[\]<>&#|~$^@]|(?<![^\W_])_|_(?![^\W_])|(?<!\w)[-+=!](?!\w)|!(?=\[)|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """What begins something in Markdown or HTML. A full stop or colon is no such sign but in an address or after a number at the beginning."""
+_NUMBERED = re.compile(r"^(\d+)([.)])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\-]+(?:/[A-Za-z0-9._~/%+,=&?#:@\-]*)?")
 
@@ -346,8 +368,12 @@ def plain(text: str) -> str:
 
     Signs become character references, which every reader of Markdown shows and none interprets.
     """
-    line = " ".join(_CONTROL.sub(" ", text).split())
-    return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", line)
+    line = _SPECIAL.sub(_reference, " ".join(_CONTROL.sub(" ", text).split()))
+    return _NUMBERED.sub(lambda found: found[1] + _reference(found[2]), line)
+
+
+def _reference(found: re.Match[str] | str) -> str:
+    return f"&#{ord(found[0])};"
 
 
 def _link(address: str) -> str:
@@ -374,7 +400,3 @@ def fenced(text: str, language: str = "") -> str:
 def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def _yaml(settings: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, width=120)

@@ -7,6 +7,7 @@ positions is a random sample, so shards are equal ranges.
 
 from __future__ import annotations
 
+import itertools
 from hashlib import blake2b
 
 import numpy as np
@@ -25,8 +26,8 @@ POSITIONS = 1 << 64
 def positions(row_ids: pa.Array, repeats: np.ndarray, split: str, seed: int) -> np.ndarray:
     """Where rows are in a split.
 
-    splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) over the first 64 bits of the row's identity, which
-    are uniform already; split and seed decide by a hash of their own, so that a row's places in two splits have nothing to do with each other.
+    splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) over the first 64 bits of the row's identity,
+    which are uniform already; split and seed come in by a hash of their own, so that a row's places in two splits are unrelated.
 
     Args:
         row_ids: string[n], 32 hexadecimal digits each.
@@ -47,7 +48,7 @@ def positions(row_ids: pa.Array, repeats: np.ndarray, split: str, seed: int) -> 
 def ranges(shards: int) -> list[tuple[int, int]]:
     """First and last position of each of so many shards of equal ranges."""
     edges = [k * POSITIONS // shards for k in range(shards + 1)]
-    return [(first, after - 1) for first, after in zip(edges[:-1], edges[1:], strict=True)]
+    return [(first, after - 1) for first, after in itertools.pairwise(edges)]
 
 
 def _leading(row_ids: pa.Array) -> np.ndarray:

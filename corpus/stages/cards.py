@@ -29,7 +29,7 @@ _UNTOLD: dict[str, Any] = {
     "sources": {"__all__": {"most_near"}},
     "splits": {"__all__": {"exact"}},
 }
-"""Settings of a recipe that decide nothing about a row, or that stand elsewhere in the manifest; a path of this machine would be among them."""
+"""Settings of a recipe that decide nothing about a row, or stand elsewhere in the manifest; paths of this machine would be among them."""
 
 _LEAST_SHARE = 0.01
 """A language is named when at least this share of the rows is in it: fewer are quotations and mistakes of the detection."""

@@ -124,10 +124,12 @@ def clean(table: pa.Table, settings: Clean, traits: Traits) -> Cleaned:
         "changed_by": _changed_by(masks, n),
     }
     rows = pa.table([columns[c.name] for c in CLEAN.columns], schema=CLEAN.schema)
+    scores = _scores(table["meta"], traits.score)
+    measured = Rows(spoken.texts, spoken.named(), spoken.rows, n, spoken.learned(), scores)
     columns |= {
         "excluded": _whole(table["skip"]),
         "problem": _problems(table["kind"], written),
-        **measure(Rows(spoken.texts, spoken.named(), spoken.rows, n, spoken.learned()), text_settings, utf8=spoken.utf8),
+        **measure(measured, text_settings, utf8=spoken.utf8),
     }
     measures = pa.table([columns[c.name] for c in MEASURED.columns], schema=MEASURED.schema)
     return Cleaned(rows, measures, {name: int(mask.sum()) for name, mask in masks.items()})
@@ -316,6 +318,16 @@ def _changed_by(masks: Mapping[str, np.ndarray], n: int) -> pa.ListArray:
     offsets = np.concatenate([[0], np.cumsum(matrix.sum(axis=1))]).astype(np.int32)
     values = pa.array([names[i] for i in which], pa.string())
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=CLEAN["changed_by"].type)
+
+
+def _scores(meta: pa.ChunkedArray, key: str | None) -> np.ndarray | None:
+    """The first number in the value of a key of meta (`赞同 1.2 万` is 12,000); not a number where there is none."""
+    if key is None:
+        return None
+    told = pl.Series(_whole(meta), dtype=pl.String).str.json_path_match(f"$.{key}")
+    number = told.str.extract(r"(-?[0-9]+(?:\.[0-9]+)?)").cast(pl.Float64)
+    unit = told.str.extract(r"-?[0-9]+(?:\.[0-9]+)? ?([万萬kK])")
+    return (number * unit.replace_strict({"万": 1e4, "萬": 1e4, "k": 1e3, "K": 1e3}, default=1.0, return_dtype=pl.Float64)).to_numpy()
 
 
 def _strings(series: pl.Series) -> pa.Array:

@@ -69,6 +69,7 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
             | {"form": str(form_of(name, spec)), "kinds": [str(k) for k in kinds_of(name, spec)]}
             for name, spec in splits.items()
         }
+        thinned = any(spec.thin is not None for spec in splits.values())  # what is drawn here
         clean = partition.one("clean") if partition.of("clean") else None
         tasks.append(
             Task(
@@ -76,7 +77,7 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
                 key=f"{context.folder}:{partition.key}",
                 parts=parts(
                     NAME, VERSION, writes=(OFFERED, PREFERENCES), inputs={partition.key: partition.fingerprint},
-                    libs=("pyarrow", "polars", "numpy"), splits=rules, seed=recipe.seed, tokenizer=tokenizer,
+                    libs=("pyarrow", "polars", "numpy"), splits=rules, seed=recipe.seed if thinned else None, tokenizer=tokenizer,
                     template={"name": template.name, "version": template.version}, protect=source in context.protected,
                 ),
                 run=run,

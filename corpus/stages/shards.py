@@ -75,7 +75,8 @@ def plan(context: Context, rendered: list[Partition], *, shard_bytes: int = SHAR
                     parts=_parts(form, {"rendered": digest}, shard=[number, count]),
                     run=run,
                     spec={
-                        "files": tuple(entries), "first": first, "last": last, "path": name, "form": str(form), "table": f"split:{split}:{part}"
+                        "files": tuple(entries), "first": first, "last": last, "path": name, "form": str(form),
+                        "table": f"split:{split}:{part}",
                     },
                     size=sum(e.bytes for e in entries) // count,
                 )

@@ -12,6 +12,8 @@ _INT, _SHARE, _BOOL = pa.int32(), pa.float32(), pa.bool_()
 MEASURES: tuple[tuple[str, pa.DataType, str], ...] = (
     ("chars", _INT, "characters of all texts of the row"),
     ("units", _INT, "Han, kana and Hangul characters, runs of other letters and runs of digits"),
+    ("prompt_chars", _INT, "characters of the row but for its last answer and, in a preference, the rejected one; of a document its title"),
+    ("answer_chars", _INT, "characters of the last answer; of a preference the chosen one, of a document its text; 0 where there is none"),
     ("turns", _INT, "turns of the conversation, continuations included; 0 for a document"),
     ("han_share", _SHARE, "Han characters, as a share of the characters that are not blank"),
     ("latin_share", _SHARE, "Latin letters, as a share of the characters that are not blank"),
@@ -36,12 +38,14 @@ MEASURES: tuple[tuple[str, pa.DataType, str], ...] = (
     ("ends", _BOOL, "whether the last answer, or the document, ends as a finished text does; true when there is none"),
     ("truncated", _BOOL, "whether an answer breaks off at the length at which its publisher cut answers"),
     ("self_reference", _INT, "how often answers say that an AI or a language model is speaking"),
+    ("identity", _INT, "how often answers say which model the assistant is, or who made it, in whichever way they say so most"),
     ("refusals", _INT, "how often answers decline in the first person"),
     ("emails", _INT, "e-mail addresses"),
     ("phones", _INT, "telephone numbers of persons or offices"),
     ("id_numbers", _INT, "Chinese identity numbers"),
     ("bank_cards", _INT, "bank card numbers"),
     ("ips", _INT, "routed IP addresses"),
+    ("score", pa.float64(), "how the publisher, or its users, rate the row (stars, votes); null where the source has no such number"),
 )
 """Name, type and meaning of every measure, in the order of the columns."""
 

@@ -110,6 +110,17 @@ _CHINESE = (
     "能不能帮我科普一下{}？",
     "说说你对{}的了解。",
     "请为“{}”写一个词条的开头。",
+    "“{}”指的是什么？",
+    "{}这个词条讲的是什么？",
+    "请概括地说明一下{}。",
+    "有人问起{}，该怎么介绍？",
+    "第一次听说{}，请讲得明白一些。",
+    "百科全书会怎样描述{}？",
+    "请回答：{}是怎么回事？",
+    "帮我查一下{}的资料。",
+    "{}：请给出简介。",
+    "想写一篇关于{}的短文，开头怎么写？",
+    "我需要一段关于{}的说明。",
 )
 _ENGLISH = (
     "Tell me about {}.",
@@ -124,6 +135,18 @@ _ENGLISH = (
     "Summarise {}.",
     "Write the opening of an encyclopedia entry on {}.",
     "Help me understand {}.",
+    "What does “{}” refer to?",
+    "I came across {} and want to know more.",
+    "How would an encyclopedia describe {}?",
+    "In a few sentences: {}.",
+    "Please write a paragraph about {}.",
+    "{} – what is meant by that?",
+    "Give some background on {}.",
+    "I have to present {}. How should I begin?",
+    "Look up {} for me.",
+    "Briefly introduce {}.",
+    "Explain {} to somebody who has never heard of it.",
+    "What is there to say about {}?",
 )
 
 

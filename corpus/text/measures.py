@@ -15,8 +15,8 @@ run of other letters is one, and a run of digits (see `counting`); their thresho
 - RedPajama-V2 (Weber et al. 2024, arXiv 2411.12372): signals are kept with every document, and decisions are left to the user. Its ratio
   of unique words became distinct-n (Li et al. 2016, arXiv 1510.03055) for 2 and 4 units, because single Chinese characters recur anyway.
 
-For chat there are four more: the longest repeated span, whether the last answer is finished, phrases in which a model speaks of itself or
-declines, and personal data.
+For chat there are more: the lengths of question and answer, the longest repeated span, whether the last answer is finished, phrases in
+which a model speaks of itself, says its name or declines, personal data, and the rating that comes with a row.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from corpus.text import characters, marks, phrases
+from corpus.text import characters, identity, marks, phrases
 from corpus.text.columns import MEASURES
 from corpus.text.counting import COLUMNS, count, stops
 from corpus.text.language import languages_of
@@ -50,6 +50,7 @@ class Rows:
         rows: the row of every text, ascending (int64).
         count: number of rows, those without a text included.
         answers: whether the text is one that a model would learn (bool): an assistant's turn, a chosen answer, a document's text.
+        scores: how the publisher rates every row (float64), not a number where it does not; None for a source without.
     """
 
     texts: pl.Series
@@ -57,6 +58,7 @@ class Rows:
     rows: np.ndarray
     count: int
     answers: np.ndarray
+    scores: np.ndarray | None = None
 
 
 def measure(rows: Rows, settings: TextSettings, utf8: tuple[np.ndarray, np.ndarray] | None = None) -> dict[str, pa.Array]:
@@ -68,7 +70,7 @@ def measure(rows: Rows, settings: TextSettings, utf8: tuple[np.ndarray, np.ndarr
         utf8: the texts as `marks.utf8` gives them, where that is known already.
 
     Returns:
-        For every name in MEASURES an array of its type, one value for every row; only script and language may be null.
+        For every name in MEASURES an array of its type, one value for every row; only script, language and score may be null.
     """
     offsets, data = utf8 or marks.utf8(rows.texts)
     first = np.searchsorted(rows.rows, np.arange(rows.count + 1)).astype(np.int64)
@@ -87,12 +89,14 @@ def measure(rows: Rows, settings: TextSettings, utf8: tuple[np.ndarray, np.ndarr
     out["repeat_share"] = _share(n["repeat"], n["chars"])
     turns = ~rows.roles.is_in(["title", "text"]).to_numpy()
     out["turns"] = np.bincount(rows.rows[turns], minlength=rows.count)
+    out |= _lengths(rows, lengths)
     out |= _endings(rows, lengths, ended, settings.traits.cap)
     out |= _phrases(rows)
     personal = counts(rows.texts, suspects(offsets, data))
     out |= {name: _sum(personal[kind], rows.rows, rows.count) for name, kind in _PERSONAL.items()}
-    words = _words(rows, first, units_of(offsets, data))
-    return {name: words[name] if name in words else pa.array(out[name].astype(of.to_pandas_dtype()), of) for name, of, _ in MEASURES}
+    whole = _words(rows, first, units_of(offsets, data))
+    whole["score"] = pa.nulls(rows.count, pa.float64()) if rows.scores is None else pa.array(rows.scores, pa.float64(), from_pandas=True)
+    return {name: whole[name] if name in whole else pa.array(out[name].astype(of.to_pandas_dtype()), of) for name, of, _ in MEASURES}
 
 
 def _words(rows: Rows, first: np.ndarray, counted: Units) -> dict[str, pa.Array]:
@@ -118,6 +122,19 @@ def _sum(values: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
     return np.bincount(rows[some], weights=values[some], minlength=count).astype(np.int64)
 
 
+def _lengths(rows: Rows, lengths: np.ndarray) -> dict[str, np.ndarray]:
+    """Characters of the last answer of every row, and of what is neither that nor rejected."""
+    answers = np.flatnonzero(rows.answers)
+    last = np.full(rows.count, -1)
+    last[rows.rows[answers]] = answers  # of several the last one stays
+    has = np.flatnonzero(last >= 0)
+    asked = (rows.roles != "rejected").to_numpy()
+    asked[last[has]] = False
+    answer = np.zeros(rows.count, dtype=np.int64)
+    answer[has] = lengths[last[has]]
+    return {"prompt_chars": _sum(np.where(asked, lengths, 0), rows.rows, rows.count), "answer_chars": answer}
+
+
 def _endings(rows: Rows, lengths: np.ndarray, ended: np.ndarray, cap: int | None) -> dict[str, np.ndarray]:
     """`ends` of the last answer of every row, and `truncated`."""
     ends = np.ones(rows.count, dtype=bool)
@@ -132,5 +149,6 @@ def _endings(rows: Rows, lengths: np.ndarray, ended: np.ndarray, cap: int | None
 
 def _phrases(rows: Rows) -> dict[str, np.ndarray]:
     answers = np.flatnonzero(rows.answers)
-    found = phrases.counts(rows.texts.gather(answers))
+    texts = rows.texts.gather(answers)
+    found = {**phrases.counts(texts), "identity": identity.statements(texts)}
     return {name: _sum(values, rows.rows[answers], rows.count) for name, values in found.items()}

@@ -29,6 +29,7 @@ class Traits:
         placeholders: what an Alpaca-like input says in place of nothing, besides `No input` and its kin.
         page_marks: texts were saved from a chat page, with its buttons and page numbers.
         cap: characters at which the publisher cut answers, None where it did not.
+        score: key in meta of the number by which the publisher rates rows, None where it does not.
     """
 
     html: bool = False
@@ -39,6 +40,7 @@ class Traits:
     placeholders: tuple[str, ...] = ()
     page_marks: bool = False
     cap: int | None = None
+    score: str | None = None
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Traits:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.dedup import judge as judging
-from corpus.dedup.judge import KEPT_OF_BAND, Judged, Sets, jaccard, judge, sets
+from corpus.dedup.judge import KEPT_OF_BAND, Judged, Sets, jaccard, jaccards, judge, sets
 from corpus.dedup.minhash import KEY_BITS
 from corpus.dedup.shingles import Shingles, shingles
 from corpus.dedup.texts import ANSWER, PROMPT, REJECTED, STOCK
@@ -34,6 +34,14 @@ def sets_of(rows: Sequence[Row]) -> Sets:
     bounds = np.cumsum([0, *map(len, entries)], dtype=np.int64)
     hashes = np.array([entry for row in entries for entry in row], dtype=np.uint64)
     return sets(Shingles(hashes, bounds, np.zeros((len(rows), 2), dtype=np.uint64)))
+
+
+@given(st.lists(st.tuples(*[st.frozensets(st.integers(1, 12), min_size=1)] * 2), max_size=6))
+def test_rows_of_one_place_are_compared(pairs: list[tuple[frozenset[int], frozenset[int]]]) -> None:
+    one, other = (sets_of([dict.fromkeys(sorted(pair[n]), PROMPT) for pair in pairs]) for n in range(2))
+    found = jaccards(one, other).tolist()
+    assert found == [len(a & b) / len(a | b) for a, b in pairs]
+    assert found == [jaccard(set_of(one, row), set_of(other, row)) for row in range(len(pairs))]
 
 
 def similarity(one: set[int], other: set[int]) -> float:

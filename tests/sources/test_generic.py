@@ -55,6 +55,19 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("text", ["{", '{"a": 1}', "[1, 2]", "[]", '[{"role": "user"}]', "[x] done", '{"value": "A"}'])
+def test_an_answer_that_is_json_or_begins_like_it_is_text(text: str) -> None:
+    row = made(generic_source("mine", ["*.json"]), {"prompt": text, "chosen": "A", "rejected": text})
+    assert (row["messages"], row["chosen"], row["rejected"]) == ([(USER, text)], [(BOT, "A")], [(BOT, text)])
+
+
+@pytest.mark.parametrize("item", [{"role": "assistant", "content": "A"}, {"from": "gpt", "value": "A"}])
+def test_messages_in_a_cell_of_a_csv_file_are_messages(item: dict[str, str]) -> None:
+    for cell in (json.dumps(item), json.dumps([item])):
+        row = made(generic_source("mine", ["*.json"]), {"prompt": "Q", "chosen": cell, "rejected": "B"})
+        assert row["chosen"] == [(BOT, "A")]
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_read_by_name_and_found_by_itself(shape: str) -> None:
     record, expected = CASES[shape]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,6 +86,24 @@ def test_only_best_answers_are_taught_and_marked_messages_never(tree: dict[str, 
                 assert answer["rank"] is None or answer["rank"] == min(ranks)
         if row["kind"] == "preference":
             assert by_text[row["chosen"][0]["content"]]["rank"] < by_text[row["rejected"][0]["content"]]["rank"]
+
+
+@given(trees())
+def test_pairs_of_one_question_have_the_places_of_all_its_ranked_answers(tree: dict[str, Any]) -> None:
+    places: dict[str, list[tuple[int, int]]] = {}
+    many: dict[str, set[int]] = {}
+    order: dict[str, dict[int, str]] = {}
+    for row in rows(tree):
+        if row["kind"] == "preference":
+            question, meta = row["messages"][-1]["content"], json.loads(row["meta"])
+            places.setdefault(question, []).append(tuple(meta["ranks"]))
+            many.setdefault(question, set()).add(meta["ranked"])
+            for place, side in zip(meta["ranks"], ("chosen", "rejected"), strict=True):
+                assert order.setdefault(question, {}).setdefault(place, row[side][0]["content"]) == row[side][0]["content"]
+    for question, found in places.items():
+        [count] = many[question]
+        assert found == list(itertools.combinations(range(count), 2))
+        assert len(set(order[question].values())) == count
 
 
 @given(trees(), st.randoms(use_true_random=False))

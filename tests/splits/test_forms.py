@@ -1,18 +1,20 @@
-"""render: clean rows in the form of each split."""
+"""Clean rows in the form of each split."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.recipe_splits import SPLIT_FORMS, Form
-from corpus.schema import CLEAN
-from corpus.splits.templates import TEMPLATES
-from corpus.stages.render import FORM_TABLES, shape
+from corpus.recipe_splits import SPLIT_FORMS, Form, SplitSpec
+from corpus.schema import CLEAN, MESSAGES
+from corpus.splits.forms import FORM_TABLES, form_of, shape
+from corpus.splits.templates import TEMPLATES, opened, render
 from tests.conftest import query
 
 TEMPLATE = TEMPLATES["human-assistant"]
@@ -23,14 +25,14 @@ def turns(*contents: str, first: str = "user") -> list[dict[str, str]]:
     return [{"role": roles[n % 2], "content": c} for n, c in enumerate(contents)]
 
 
-def shaped(form: Form, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+def shaped(form: Form, *rows: dict[str, Any], answer: int | None = None, starts: list[int] | None = None) -> list[dict[str, Any]]:
     """Rows of schema CLEAN, of which only these columns are given, in a form."""
     filler = {
         "source": "s", "license": "l", "file": "f", "record": 0, "kind": "dialogue", "messages": [], "row_key": b"\0" * 16,
-        "prompt_key": b"\0" * 16, "changed_by": [], "asks": True,
+        "prompt_key": b"\0" * 16, "opening_key": b"\0" * 16, "changed_by": [], "asks": True,
     }  # fmt: skip
     full = [{**dict.fromkeys(CLEAN.schema.names), **filler, "row_id": str(n), **r} for n, r in enumerate(rows)]
-    table = shape(pa.Table.from_pylist(full, schema=CLEAN.schema), form, TEMPLATE)
+    table = shape(pa.Table.from_pylist(full, schema=CLEAN.schema), form, TEMPLATE, answer, None if starts is None else np.array(starts))
     assert table.schema == FORM_TABLES[form].schema
     table.validate(full=True)
     return table.to_pylist()
@@ -81,14 +83,67 @@ def test_texts_are_documents_with_their_title_or_rendered_dialogues() -> None:
     assert [r["title"] for r in rows] == ["T", None, None]
 
 
+def test_pairs_are_cut_where_the_last_answer_begins() -> None:
+    rows = shaped(
+        Form.PAIR,
+        {"messages": turns("Q", "A", "Q2", "答案 🙂")},
+        {"messages": turns("问题", "")},
+        {"messages": turns("Q")},
+        {"messages": []},
+    )
+    assert [(r["prompt"], r["response"]) for r in rows] == [
+        ("Human: Q\n\nAssistant: A</s>Human: Q2\n\nAssistant:", " 答案 🙂</s>"), ("Human: 问题\n\nAssistant:", " </s>"), ("Human: Q\n\n", ""), ("", ""),
+    ]  # fmt: skip
+    assert [r["repeat"] for r in rows] == [0, 0, 0, 0]
+
+
+def test_a_pair_is_the_prompt_opened_and_together_the_conversation() -> None:
+    talk = turns("Q", "A", "Q2", "A2")
+    [row] = shaped(Form.PAIR, {"messages": talk})
+    column = pa.array([talk], MESSAGES)
+    assert row["prompt"] == opened(TEMPLATE, pa.array([talk[:-1]], MESSAGES))[0].as_py()
+    assert row["prompt"] + row["response"] == render(TEMPLATE, column)[0][0].as_py()
+
+
+def test_articles_are_pairs_of_a_question_and_their_beginning() -> None:
+    row = {"kind": "document", "row_id": "0" * 32, "title": "Rome", "text": "Rome is a city. It is old. " + "More. " * 99, "messages": []}
+    [pair] = shaped(Form.PAIR, row, answer=30)
+    assert "Rome" in pair["prompt"]
+    assert pair["response"] == " Rome is a city. It is old.</s>"
+
+
+def test_requests_are_a_prompt_and_the_publishers_answer() -> None:
+    rows = shaped(Form.REQUEST, {"messages": turns("Q", "A", "Q2", "A2")}, {"messages": turns("Q", "A")}, {"messages": turns("Q")})
+    assert [r["prompt"] for r in rows] == [turns("Q", "A", "Q2"), turns("Q"), turns("Q")]
+    assert [r["chosen"] for r in rows] == [[{"role": "assistant", "content": "A2"}], [{"role": "assistant", "content": "A"}], []]
+    assert rows[0]["text"] == "Human: Q\n\nAssistant: A</s>Human: Q2\n\nAssistant:"
+
+
+@pytest.mark.parametrize("form", [Form.TEXT, Form.PAIR, Form.DIALOGUE, Form.PREFERENCE, Form.PROMPT, Form.REQUEST])
+def test_turns_are_left_out_in_every_form(form: Form) -> None:
+    more = {"chosen": turns("c", first="assistant"), "rejected": turns("r", first="assistant")}
+    rows = [{"messages": turns("old?", "old.", "new?", *(() if form is Form.PREFERENCE else ("new.",))), **more}] * 2
+    cut, whole = shaped(form, *rows, starts=[2, 0])
+    assert "old" not in str(cut)
+    assert "new" in str(cut)
+    assert "old" in str(whole)
+
+
+def test_what_a_recipe_says_of_the_form_counts() -> None:
+    specs = {"pretrain": SplitSpec(form=Form.PAIR), "rm": SplitSpec()}
+    names = ("pretrain", "rm", "rm-requests", "dpo-requests", "sft", "tokenizer")
+    assert [form_of(name, specs) for name in names] == [
+        Form.PAIR, Form.PREFERENCE, Form.REQUEST, Form.REQUEST, Form.DIALOGUE, Form.TEXT,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("split", sorted(SPLIT_FORMS))
 def test_files_of_a_split_have_its_schema_and_names_that_loaders_understand(built: tuple[Path, Path], split: str) -> None:
     files = sorted((built[1] / "splits/small" / split).glob("*.parquet"))
     expected = FORM_TABLES[SPLIT_FORMS[split]].schema
     rows = 0
     for path in files:
-        part = path.name.partition("-")[0]
-        assert part in ("train", "eval", "test")
+        assert re.fullmatch(r"(train|eval|test)-\d{5}-of-\d{5}\.parquet", path.name)
         table = pq.read_table(path, partitioning=None)
         assert table.schema.equals(expected)
         rows += table.num_rows

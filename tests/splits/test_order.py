@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from hashlib import blake2b
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_what_is_no_identity_is_refused(bad: str) -> None:
 def test_ranges_cover_all_positions_once(n: int) -> None:
     found = ranges(n)
     assert (found[0][0], found[-1][1], len(found)) == (0, MASK, n)
-    assert all(a[1] + 1 == b[0] for a, b in zip(found[:-1], found[1:], strict=True))
+    assert all(a[1] + 1 == b[0] for a, b in itertools.pairwise(found))
     widths = {last - first for first, last in found}
     assert max(widths) - min(widths) <= 1
 

@@ -336,6 +336,7 @@ def table_of(rows: Sequence[Row]) -> pa.Table:
     content = {name: pa.array(values[name], CLEAN[name].type) for name in (*CONVERSATIONS, *TEXTS)}
     spoken = Spoken.of(content, {name: Flat.of(content[name]) for name in CONVERSATIONS})
     values |= content | keys(pa.array(values["kind"], pa.string()), spoken)
+    values["opening_key"] = values["prompt_key"]
     return pa.table([values.get(c.name, [None] * len(rows)) for c in CLEAN.columns], schema=CLEAN.schema)
 
 

@@ -130,6 +130,23 @@ def test_characters_are_those_of_all_texts() -> None:
     assert found.measures["chars"].to_pylist() == [6, 5, len("Question?Good.Bad.")]
 
 
+def test_scores_are_what_the_publisher_says_where_it_says_so() -> None:
+    told = [
+        '{"star": 7}',
+        '{"star": "赞同 1.2 万"}',
+        '{"star":"赞同 15"}',
+        '{"star": "3k"}',
+        '{"star": -1.5}',
+        '{"star": "none"}',
+        '{"x": 1}',
+        None,
+    ]
+    rows = pa.Table.from_pylist([{**row(meta=meta), "row_id": f"{n:032x}"} for n, meta in enumerate(told)], schema=ROWS.schema)
+    found = stage.clean(rows, RULES, Traits(score="star")).measures
+    assert found["score"].to_pylist() == [7, 12_000, 15, 3000, -1.5, None, None, None]
+    assert stage.clean(rows, RULES, Traits()).measures["score"].null_count == len(told)
+
+
 def test_a_row_about_scripts_keeps_its_own() -> None:
     asks = row(messages=talk("请翻译成繁体中文：我爱你们。", "我愛你們。"))
     found = run(asks, row(messages=talk("请翻译成英文：我愛你們。", "I love you.")), settings=Clean(script="simplified"))

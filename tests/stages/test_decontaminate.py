@@ -136,7 +136,16 @@ def test_without_evaluation_rows_or_when_it_is_off_nothing_is_searched(tmp_path:
 
 
 def _rows(*rows: dict[str, Any]) -> pa.Table:
-    filler = {"license": "", "file": "", "record": 0, "messages": [], "row_key": b"\0" * 16, "prompt_key": b"\0" * 16, "changed_by": []}
+    filler = {
+        "license": "",
+        "file": "",
+        "record": 0,
+        "messages": [],
+        "row_key": b"\0" * 16,
+        "prompt_key": b"\0" * 16,
+        "opening_key": b"\0" * 16,
+        "changed_by": [],
+    }
     filler |= {"row_id": "x", "source": "s", "kind": "dialogue", "asks": True}
     return pa.table([[row.get(c.name, filler.get(c.name)) for row in rows] for c in CLEAN.columns], schema=CLEAN.schema)
 

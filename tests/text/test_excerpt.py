@@ -62,9 +62,13 @@ def test_lead_is_linear(unit: str) -> None:
 def test_questions() -> None:
     chinese = {question("苏州园林", n) for n in range(100)}
     english = {question("Sourdough", n) for n in range(100)}
-    assert len(chinese) >= 12
-    assert len(english) >= 12
+    assert len(chinese) >= 20
+    assert len(english) >= 20
     assert all("苏州园林" in q for q in chinese)
     assert all("Sourdough" in q for q in english)
     assert question("ASCII", 3, chinese=True) == question("水", 3).replace("水", "ASCII")
-    assert question("{}", -1) == question("{}", 11)
+    assert question("{}", -1) == question("{}", 23)
+    # The same wordings in the other script, and none twice.
+    traditional = {question("蘇州園林", n, traditional=True) for n in range(100)}
+    assert len(traditional) == len(chinese)
+    assert "請介紹一下蘇州園林。" in traditional

@@ -38,7 +38,7 @@ def table(rows: list[list[tuple[str, str]]], cap: int | None = None) -> dict[str
     found = measure(made, TextSettings(traits=Traits(cap=cap)))
     assert [(name, of) for name, of, _ in MEASURES] == [(name, column.type) for name, column in found.items()]
     assert all(len(column) == len(rows) for column in found.values())
-    assert {name for name, column in found.items() if column.null_count} <= {"script", "language"}
+    assert {name for name, column in found.items() if column.null_count} <= {"script", "language", "score"}
     return {name: column.to_pylist() for name, column in found.items()}
 
 
@@ -234,6 +234,27 @@ def test_ends_looks_at_the_last_answer() -> None:
         [("title", "题"), ("text", "没完，")],
     ]
     assert table(rows)["ends"] == [True, True, True, False]
+
+
+def test_lengths_of_what_is_asked_and_of_the_last_answer() -> None:
+    rows = [
+        [("system", "s"), ("user", "问题"), ("assistant", "一二三"), ("user", "再问"), ("assistant", "四五六七")],
+        [("user", "问"), ("chosen", "好好"), ("rejected", "不不不")],
+        [("title", "题目"), ("text", "正文正文")],
+        [("user", "Only asked.")],
+        [],
+    ]
+    found = table(rows)
+    assert found["prompt_chars"] == [8, 1, 2, 11, 0]
+    assert found["answer_chars"] == [4, 2, 4, 0, 0]
+
+
+def test_identity_is_that_of_answers() -> None:
+    rows = [
+        [("user", "I am ChatGPT."), ("assistant", "Good to hear.")],
+        [("user", "Who?"), ("chosen", "I am ChatGPT."), ("rejected", "No.")],
+    ]
+    assert table(rows)["identity"] == [0, 1]
 
 
 def test_truncated_needs_the_publishers_cap() -> None:

@@ -35,9 +35,28 @@ CASES: list[tuple[str, set[str], list[str]]] = [
         "UPDATE dropped SET row_id = (SELECT min(row_id) FROM assigned AS a WHERE a.source = dropped.source "
         f"AND a.row_id NOT IN (SELECT kept_row_id FROM dropped WHERE kept_row_id IS NOT NULL)) WHERE row_id = {DUPLICATE}",
     ]),
-    ("a training row asks what the test asks", {"evaluation_is_held_out"}, [
+    ("a training row of a shared split asks what the test asks", {"splits_share_no_prompt"}, [
         f"UPDATE clean SET prompt_key = (SELECT prompt_key FROM clean WHERE row_id = {held('test')}) WHERE row_id = {held('pretrain')}",
         "UPDATE split_list SET shared = true WHERE split = 'pretrain'",
+    ]),
+    ("one first question in two splits", {"splits_share_no_opening"}, [
+        f"UPDATE clean SET opening_key = (SELECT opening_key FROM clean WHERE row_id = {held('ppo')}) WHERE row_id = {held('pretrain')}",
+    ]),
+    ("one prompt in two splits, whatever its keys say", {"splits_share_no_exact_prompt"}, [
+        f"UPDATE clean SET messages = (SELECT messages FROM clean WHERE row_id = {held('ppo')}) WHERE row_id = {held('sft')}",
+    ]),
+    ("one cluster in two splits", {"splits_share_no_cluster"}, [
+        f"INSERT INTO clusters SELECT {held('ppo')}, row_id, source, true, 2 FROM assigned WHERE row_id IN ({held('ppo')}, {held('pretrain')}) "
+        "AND split IN ('ppo', 'pretrain')",
+    ]),
+    ("one row in two splits", {
+        "splits_share_no_row", "splits_share_no_prompt", "splits_share_no_opening", "splits_share_no_exact_prompt", "splits_are_as_assigned",
+        "allocation_adds_up",
+    }, [f"INSERT INTO assigned BY NAME SELECT * REPLACE ('sft' AS split) FROM assigned WHERE row_id = {held('ppo')}"]),
+    ("an allocation that says more than was assigned", {"allocation_adds_up"}, ["UPDATE allocation SET rows = rows + 1 WHERE split = 'sft' AND rows > 0"]),
+    ("a pair with one side", {"pairs_differ"}, ["UPDATE preferences SET similarity = 1"]),
+    ("a conversation that is too long", {"lengths_are_kept"}, [
+        "INSERT INTO settings VALUES ('splits.sft.length.chars', '5'), ('splits.sft.length.over', 'drop')",
     ]),
     ("a row that is held out is trained on", {"evaluation_is_not_trained_on"}, [
         "UPDATE clean SET upstream_split = 'validation' WHERE row_id IN (SELECT row_id FROM assigned WHERE split = 'sft' AND part = 'train')",
