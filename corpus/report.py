@@ -382,7 +382,7 @@ def sources(rows: list[dict[str, Any]], scanned: Any, *, detailed: bool, as_json
         for r in rows:
             _say(f"{r['name']}: {r['about']}")
             _say(
-                f"  address    {r['address']}\n  licence    {r['license']}\n"
+                (f"  address    {r['address']}\n" if r["address"] else "") + f"  licence    {r['license']}\n"
                 f"  languages  {', '.join(r['languages'])}\n  yields     {', '.join(r['kinds'])}"
             )
             if r["patterns"]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,36 +23,19 @@ from typing import Any
 
 import duckdb
 import orjson
-import pyarrow as pa
 
+from corpus.adopt import join
 from corpus.errors import DataError, WarehouseError, nearest
-from corpus.recipe_splits import REQUESTS
-from corpus.schema import MESSAGES
 from corpus.sources import adopted, generated
-from corpus.sources.generated import Answer, Manifest, Refused
+from corpus.sources.generated import Manifest, Refused
 from corpus.stages import sql
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK, sync_folder, write_bytes
 from corpus.warehouse.lock import writer_lock
 
 _SIDECAR = ".manifest.json"
-_AT_ONCE = 2048
-_AT_ONCE_CHARS = 8 << 20
 _EXAMPLES = 3
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-
-_ANSWERS = pa.schema(
-    [
-        ("seq", pa.int64()), ("file", pa.string()), ("line", pa.int64()), ("row_id", pa.string()), ("split", pa.string()), ("n", pa.int64()),
-        ("answer", pa.string()), ("finished", pa.bool_()), ("prompt", MESSAGES), ("rendered", pa.string()), ("more", pa.string()),
-    ]
-)  # fmt: skip
-_EARLIER = pa.schema(
-    [
-        ("seq", pa.int64()), ("row_id", pa.string()), ("split", pa.string()), ("source", pa.string()), ("subset", pa.string()),
-        ("license", pa.string()), ("upstream_split", pa.string()), ("prompt", MESSAGES), ("chosen", MESSAGES), ("text", pa.string()),
-    ]
-)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -113,8 +96,8 @@ def adopt(root: Path, folder: Path, *, recipe: str | None = None, name: str | No
     """
     said = generated.manifest(folder)
     run = generated.check_name(name if name is not None else said.run, f"{folder / 'manifest.json'}: run" if name is None else "--as")
-    paths = generated.files(folder)
     _check_built(root)
+    paths = generated.files(folder)
     with writer_lock(root), ExitStack() as stack:
         warehouse = Warehouse(root)
         build = _build(warehouse, recipe)
@@ -136,9 +119,9 @@ def adopt(root: Path, folder: Path, *, recipe: str | None = None, name: str | No
 
         try:
             with sql.session(root) as db:
-                db.execute(sql.text(__name__, "tables.sql"))
-                _take_answers(db, paths, refuse)
-                _take_requests(db, warehouse, build, target, replace=replace)
+                join.make(db)
+                join.take_answers(db, paths, refuse)
+                join.take_requests(db, warehouse, build, target, replace=replace)
                 _write(db, said, done, records.write, refuse)
         except duckdb.Error as e:
             raise WarehouseError(f"warehouse {root}: {e}; `corpus build --verify` finds damaged files and makes them again") from e
@@ -227,112 +210,30 @@ def _build(warehouse: Warehouse, recipe: str | None) -> Build:
     return builds[name]
 
 
-def _take_answers(db: duckdb.DuckDBPyConnection, paths: Iterable[Path], refuse: Callable[[Refused], None]) -> None:
-    def answers() -> Iterator[list[Any]]:
-        seq = 0
-        for path in paths:
-            for each in generated.read(path):
-                if isinstance(each, Refused):
-                    refuse(each)
-                else:
-                    yield _line(seq, each)
-                    seq += 1
-
-    for some in _batches(answers()):
-        _insert(db, some, _ANSWERS, "INSERT INTO answers SELECT * FROM incoming")
-
-
-def _line(seq: int, a: Answer) -> list[Any]:
-    given = None if a.prompt is None else [_message(m) for m in a.prompt]
-    return [seq, a.file, a.line, a.row_id, a.split, a.n, a.text, a.finished, given, a.rendered, _json(a.more)]
-
-
-def _take_requests(db: duckdb.DuckDBPyConnection, warehouse: Warehouse, build: Build, target: Path, *, replace: bool) -> None:
-    """Finds the requests that are answered: in the build, and among those that were adopted before."""
-    asked = 0
-    for split in adopted.SPLITS:
-        below = f"splits/{build.recipe}/{split}{REQUESTS}/"
-        files = [f for p in build.made for f in p.files if f.path.startswith(below) and f.path.endswith(".parquet")]
-        asked += len(files)
-        if files:
-            query = sql.text(__name__, "requests.sql").format(files=sql.read(warehouse.root, files))
-            db.execute(query, {"rank": 1, "split": split})
-    # What was adopted under this name is written again as it is, so that a run can be adopted twice, whatever was built in between.
-    for file in adopted.found(warehouse.root, build.recipe):
-        rank = 2 if file.path != target else 3 if replace else 0
-        if file.fault is None:
-            asked += 1
-            for some in _batches(_earlier(file.path)):
-                _insert(db, some, _EARLIER, sql.text(__name__, "earlier.sql"), rank=rank)
-    if not asked:
-        raise WarehouseError(
-            f"the last build of recipe {build.recipe!r} has no requests to be answered; its splits rm and dpo have some where they take "
-            "dialogues (kinds: [preference, dialogue])"
-        )
-    sources = {s for (s,) in db.execute(sql.text(__name__, "sources.sql")).fetchall()}
-    cleaned = [p for p in build.made if p.stage == "clean" and (None in sources or p.key.partition("/")[0] in sources)]
-    files = [f for p in cleaned for f in p.of("clean")]
-    if files:
-        db.execute(sql.text(__name__, "rows.sql").format(files=sql.read(warehouse.root, files)))
-
-
-def _earlier(path: Path) -> Iterator[list[Any]]:
-    """The requests of an adopted file. What is no record of it is for the build to reject."""
-    with path.open("rb") as f:
-        for seq, line in enumerate(f):
-            try:
-                r = orjson.loads(line)
-                yield [
-                    seq, str(r["request"]), str(r["split"]), str(r["source"]), r.get("subset"), str(r["license"]), r.get("upstream_split"),
-                    [_message(m) for m in r["prompt"]], [_message(m) for m in r["chosen"]], None,
-                ]  # fmt: skip
-            except (ValueError, TypeError, KeyError, AttributeError):
-                continue
-
-
 def _write(
     db: duckdb.DuckDBPyConnection, said: Manifest, done: Adopted, write: Callable[[bytes], None], refuse: Callable[[Refused], None]
 ) -> None:
     """Writes a record for every answer that has a request, and refuses the others."""
     last: tuple[Any, ...] = ()
-    for batch in db.sql(sql.text(__name__, "joined.sql")).to_arrow_reader(_AT_ONCE):
-        for a in batch.to_pylist():
-            key = (a["split"], a["row_id"], a["n"])
-            if problem := _problem(a, key == last):
-                reason, detail = problem
-                refuse(Refused(a["file"], a["line"], reason, detail, a["row_id"], a["n"]))
-                continue
-            done.read += 1
-            done.adopted += 1
-            done.requests += key[:2] != last[:2]
-            last = key
-            record = {
-                "request": a["row_id"], "split": a["split"], "n": a["n"], "run": done.run, "model": said.model, "settings": said.settings,
-                "source": a["source"], "subset": a["subset"], "license": a["license"],
-                "prompt": a["prompt"], "chosen": a["chosen"], "rejected": a["answer"],
-            }  # fmt: skip
-            record |= {k: a[k] for k in ("upstream_split", "finished") if a[k] is not None}
-            if a["more"] != "{}":
-                record["more"] = orjson.loads(a["more"])
-            write(orjson.dumps(record, option=_SORTED))
-
-
-def _problem(a: Mapping[str, Any], again: bool) -> tuple[str, str] | None:
-    """Why an answer beside its request cannot be adopted: (reason, detail)."""
-    if a["source"] is None:
-        if a["other"]:
-            other = next(s for s in adopted.SPLITS if s != a["split"])
-            return "other_split", f"the row is a request of {other}, not of {a['split']}"
-        if a["is_row"]:
-            return "no_request", f"the row is no request of {a['split']}; `corpus why {a['row_id'][:12]}` tells what it is"
-        return "unknown", "no row of the last build has this row_id"
-    if a["given"] is not None and [_message(m) for m in a["given"]] != [_message(m) for m in a["prompt"]]:
-        return "prompt", "prompt is not that of the request: was it generated from another build?"
-    if a["rendered"] is not None and a["text"] is not None and a["rendered"] != a["text"]:
-        return "prompt", "text is not the rendered prompt of the request: was it generated from another build, or with another template?"
-    if again:
-        return "repeated", f"answer {a['n']} of this request was there before"
-    return None
+    for a in join.answers(db):
+        key = (a["split"], a["row_id"], a["n"])
+        if found := join.problem(a, key == last):
+            reason, detail = found
+            refuse(Refused(a["file"], a["line"], reason, detail, a["row_id"], a["n"]))
+            continue
+        done.read += 1
+        done.adopted += 1
+        done.requests += key[:2] != last[:2]
+        last = key
+        record = {
+            "request": a["row_id"], "split": a["split"], "n": a["n"], "run": done.run, "model": said.model, "settings": said.settings,
+            "source": a["source"], "subset": a["subset"], "license": a["license"],
+            "prompt": a["prompt"], "chosen": a["chosen"], "rejected": a["answer"],
+        }  # fmt: skip
+        record |= {k: a[k] for k in ("upstream_split", "finished") if a[k] is not None}
+        if a["more"] != "{}":
+            record["more"] = orjson.loads(a["more"])
+        write(orjson.dumps(record, option=_SORTED))
 
 
 def _commit(done: Adopted, said: Manifest, records: _Waiting, refusals: _Waiting, *, replace: bool) -> bool:
@@ -346,8 +247,8 @@ def _commit(done: Adopted, said: Manifest, records: _Waiting, refusals: _Waiting
     same = there and not done.path.is_symlink() and done.path.is_file() and _digest(done.path) == digest
     if there and not same and not replace:
         raise DataError(
-            f"{done.path}: a run {done.run!r} was adopted before, and what it would be now is not the same; give this one another name with "
-            "--as NAME, or take it in place of the other with --replace"
+            f"{done.path}: a run {done.run!r} was adopted before, and what it would be now is not the same; give this one another "
+            "name with --as NAME, or take it in place of the other with --replace"
         )
     manifest, refused = _beside(done.path)
     if not (same and manifest.exists()):
@@ -445,35 +346,6 @@ def _leave(folder: Path) -> None:
 def _digest(path: Path) -> str:
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def _message(m: Mapping[str, Any]) -> dict[str, str]:
-    return {"role": str(m["role"]), "content": str(m["content"])}
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
-
-
-def _batches(lines: Iterable[list[Any]]) -> Iterator[list[list[Any]]]:
-    """Some lines at a time: so many, or so few that their texts are some megabytes."""
-    some: list[list[Any]] = []
-    size = 0
-    for line in lines:
-        some.append(line)
-        size += sum(len(value) if isinstance(value, str) else 0 for value in line)
-        if len(some) >= _AT_ONCE or size >= _AT_ONCE_CHARS:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
-
-
-def _insert(db: duckdb.DuckDBPyConnection, lines: list[Any], schema: pa.Schema, query: str, **bound: Any) -> None:
-    columns = [pa.array(values, kind.type) for values, kind in zip(zip(*lines, strict=True), schema, strict=True)]
-    db.register("incoming", pa.table(columns, schema=schema))
-    db.execute(query, bound or None)
-    db.unregister("incoming")
 
 
 __all__ = ["Adopted", "Run", "adopt", "listed", "remove"]

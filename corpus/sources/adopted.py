@@ -5,9 +5,10 @@ recipe. So it is no data set of the registry, has no pattern that a file of the 
 the publisher said of the dialogue (terms, subset, split) stays with the row; its source goes to `meta`, with the request that the answer is
 for, the run, the model and the settings.
 
-Answers to one request share prompt and chosen side, so near duplicates are not looked for among them (`key` exact): how alike two of them
-seem would be a matter of how long the chosen side is, and where a recipe has no `dedup.answers` nothing else would be asked. A recipe that
-wants fewer of a model that repeats itself names the source with `key: whole`.
+Only equal rows of it are duplicates (`key` exact). Answers to one request share prompt and chosen side: compared as a whole they are near
+because these are long, and nothing but `dedup.answers`, which a recipe may turn off, would keep them apart. Which requests are alike was
+decided when their dialogues were compared, and a model that repeats itself must not stop a build at `dedup.limits`. A recipe that
+wants near duplicates gone names the source with `key: whole`.
 """
 
 from __future__ import annotations

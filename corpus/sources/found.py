@@ -304,6 +304,8 @@ def obtained(source: Source, *, address: bool = False) -> str:
     """How to get the files of a source, in a line; with `address`, the publisher's is in it, if it is to be done by hand."""
     if source.hub:
         return f"corpus fetch {source.name}"
+    if not source.files:  # what `corpus adopt` takes in
+        return source.obtain
     if not source.address:  # a user's own
         return f"no file below the data folder matches {', '.join(f.glob for f in source.files)}"
     if not source.obtain:

@@ -12,7 +12,7 @@ The contract between whatever generates and the corpus, in two kinds of file:
     (scores) is kept. Of a record with `answers`, `finished` and any further list of that length say something of each.
 
 All of it is somebody else's: nothing is unpickled, no link is followed, JSON that two readers could read differently (NaN, a key given
-twice) is refused, and so is a record that would not fit into memory. What cannot be an answer becomes a :class:`Refused` with file and line.
+twice) is refused, and so is a record that would not fit into memory. What cannot be an answer becomes a :class:`Refused`, with its place.
 """
 
 from __future__ import annotations

@@ -256,7 +256,9 @@ def offer(slice_: Slice, split: str, spec: SplitSpec, *, held: bool) -> pa.Table
     upstream = pl.Series(_one(rows["upstream_split"]), dtype=pl.String).fill_null("train")
     if held:
         upstream = pl.repeat("test", n, dtype=pl.String, eager=True)
-    taken = kind.is_in([str(k) for k in kinds]) & upstream.is_in(spec.upstream or ("train",))
+    answers, own = _adopted(rows, split)
+    # A split that takes dialogues alone asked for the pairs that were adopted for it.
+    taken = (kind.is_in([str(k) for k in kinds]) | pl.Series(answers).is_not_null()) & upstream.is_in(spec.upstream or ("train",))
     asks = pl.Series(_one(rows["asks"]))
     request = (kind == "dialogue").to_numpy() & (form is Form.PREFERENCE)
     # What is to be answered must ask; a document without a title cannot.
@@ -265,7 +267,6 @@ def offer(slice_: Slice, split: str, spec: SplitSpec, *, held: bool) -> pa.Table
     if form is not Form.TEXT:
         taken &= asks | (kind != "document")
     wanted = taken.to_numpy() & (asks.to_numpy() | ~request)
-    answers, own = _adopted(rows, split)
     wanted &= own
     at = np.flatnonzero(wanted)
     fitted = _fit(slice_, form, spec, request, kind)
