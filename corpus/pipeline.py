@@ -194,12 +194,11 @@ def _barred(recipe: Recipe, choices: Mapping[str, SourceChoice], sources: Mappin
 
     def allowed(name: str) -> bool:
         said = choices[name].commercial
-        # Adopted rows have terms of their own, which the filter reads.
-        return said if said is not None else name == adopted.NAME or commercial(sources[name].license) is True
+        return said if said is not None else commercial(sources[name].license) is True
 
     barred: dict[str, str | None] = {name: source.license for name, source in sources.items() if not allowed(name)}
     if adopted.NAME in barred and choices[adopted.NAME].commercial is None:
-        barred[adopted.NAME] = None
+        barred[adopted.NAME] = None  # its rows have the terms of what they answer
     return barred
 
 

@@ -8,9 +8,18 @@
 --
 -- {{offered}}, {{dropped}}, {{clusters}}: offers, the ledger of the stages between, and the clusters of duplicates. Tables: `parts(path, number)`,
 -- `splits(split, eval, shared, unit, most)`: unit of its total, share of short answers; `asks(split, source, weight, repeat, unit, amount)`; `$seed`.
-CREATE TEMP TABLE alive AS
+CREATE TEMP TABLE offers AS
 SELECT o.* EXCLUDE (opening_key, filename), md5(o.opening_key::VARCHAR) AS opening, p.number AS partition
 FROM {offered} AS o JOIN parts AS p ON o.filename = p.path ANTI JOIN (SELECT row_id FROM {dropped}) AS d USING (row_id);
+
+-- An adopted pair is where its request was: its prompt may have lost turns since, and its own source says nothing of what is held out.
+CREATE TEMP TABLE asked AS
+SELECT row_id, any_value(opening) AS opening, bool_or(held) AS held FROM offers
+WHERE row_id IN (SELECT answers FROM offers WHERE answers IS NOT NULL) GROUP BY row_id;
+
+CREATE TEMP TABLE alive AS
+SELECT o.* REPLACE (coalesce(q.opening, o.opening) AS opening, coalesce(q.held, o.held) AS held), q.row_id IS NOT NULL AS follows
+FROM offers AS o LEFT JOIN asked AS q ON o.answers = q.row_id;
 
 CREATE TEMP TABLE could AS
 SELECT a.*, s.shared, q.weight FROM alive AS a JOIN splits AS s USING (split) JOIN asks AS q USING (split, source)
@@ -18,15 +27,16 @@ WHERE a.reason IS NULL AND q.weight > 0;
 
 -- Every row's own choice. u is uniform in (0, 1]; -ln(u) / weight is the classic weighted rendezvous score.
 CREATE TEMP TABLE wishes AS
-SELECT row_id, any_value(opening) AS opening, any_value(held) AS held, min((score, split)) AS wish
+SELECT row_id, any_value(opening) AS opening, any_value(held) AS held, any_value(follows) AS follows, min((score, split)) AS wish
 FROM (
-    SELECT row_id, opening, held, split,
+    SELECT row_id, opening, held, follows, split,
         -ln((md5_number_upper(opening || split || $seed) // 2048 + 1)::DOUBLE / 9007199254740993.0) / weight AS score
     FROM could WHERE NOT shared
 )
 GROUP BY row_id;
 
--- The choice that wins an opening, and the part that it falls to. What a publisher holds out comes first, and is held out here as well.
+-- The choice that wins an opening, and the part that it falls to. What a publisher holds out comes first, and is held out here as well. A pair
+-- that follows its request has no voice.
 CREATE TEMP TABLE chosen AS
 SELECT w.opening, w.held, w.wish[1] AS score, w.wish[2] AS split,
     CASE
@@ -35,7 +45,7 @@ SELECT w.opening, w.held, w.wish[1] AS score, w.wish[2] AS split,
         WHEN (md5_number_upper(w.opening || 'eval' || w.wish[2] || $seed) // 2048)::DOUBLE / 9007199254740992.0 < s.eval THEN 'eval'
         ELSE 'train'
     END AS part
-FROM (SELECT opening, min((NOT held, wish)) AS best, NOT best[1] AS held, best[2] AS wish FROM wishes GROUP BY opening) AS w
+FROM (SELECT opening, min((NOT held, wish)) AS best, NOT best[1] AS held, best[2] AS wish FROM wishes WHERE NOT follows GROUP BY opening) AS w
 JOIN splits AS s ON w.wish[2] = s.split;
 
 -- What a shared split holds out.

@@ -396,6 +396,11 @@ def test_requests_are_done_when_their_answer_was_adopted(tmp_path: Path) -> None
     found = run(tmp_path / "2", given_, splits)
     assert found.assigned == [(n, "rm-requests", "train") for n in (0, 1, 3)] + [(4, "rm", "train")]
     assert found.ledger == {2: ("adopted", None)}
+    # The pair goes where its request is, whatever became of its own first question.
+    given_[4] = given_[4]._replace(prompt=77)
+    rows = [*given_, Row(prompt=77, upstream="test")]
+    found = run(tmp_path / "3", rows, {**splits, "test": {}})
+    assert (4, "rm", "train") in found.assigned
 
 
 def test_what_is_held_out_keeps_its_like_out_of_everything(tmp_path: Path) -> None:
