@@ -187,19 +187,17 @@ def _of_subsets(source: Source, path: str, subsets: tuple[str, ...]) -> bool:
     return not subsets or (found is not None and found.subset in subsets)
 
 
-def _barred(recipe: Recipe, choices: Mapping[str, SourceChoice], sources: Mapping[str, Source]) -> dict[str, str | None]:
-    """The terms of those sources that the recipe's `license` keeps out; None for one whose rows have to be looked at, each with its own."""
+def _barred(recipe: Recipe, choices: Mapping[str, SourceChoice], sources: Mapping[str, Source]) -> dict[str, str]:
+    """The terms of those sources that the recipe's `license` keeps out."""
     if recipe.license != "commercial":
         return {}
 
     def allowed(name: str) -> bool:
         said = choices[name].commercial
-        return said if said is not None else commercial(sources[name].license) is True
+        # Adopted rows have terms of their own, which the filter reads.
+        return said if said is not None else name == adopted.NAME or commercial(sources[name].license) is True
 
-    barred: dict[str, str | None] = {name: source.license for name, source in sources.items() if not allowed(name)}
-    if adopted.NAME in barred and choices[adopted.NAME].commercial is None:
-        barred[adopted.NAME] = None  # its rows have the terms of what they answer
-    return barred
+    return {name: source.license for name, source in sources.items() if not allowed(name)}
 
 
 def _apart(data: Path, root: Path) -> None:

@@ -36,7 +36,7 @@ class Context:
     """What stages plan from. `priority` and `sources` cover exactly the sources of the recipe that have files;
     `own` declares those that are a user's own (see `corpus.sources.resolve`); `traits` is what is known of their texts; `keys` is what
     of their rows is compared; `protected` are evaluation sets. `barred` has the terms of those sources of which the recipe takes no row
-    because of its `license`, None where each row has terms of its own. `missing` has the sources that the recipe names and of which
+    because of its `license`. `missing` has the sources that the recipe names and of which
     nothing was found, with how to get them. `judged` is the file in which the last build of the recipe remembered what it judged: it
     saves work and changes nothing."""
 
@@ -50,7 +50,7 @@ class Context:
     keys: Mapping[str, Key] = field(default_factory=dict)
     most_near: Mapping[str, float] = field(default_factory=dict)
     protected: frozenset[str] = frozenset()
-    barred: Mapping[str, str | None] = field(default_factory=dict)
+    barred: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     judged: Mapping[str, Any] | None = None
 

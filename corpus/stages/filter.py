@@ -6,11 +6,12 @@ look at some narrow columns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from corpus.executors.task import Report, Task
 from corpus.licenses import commercial
 from corpus.recipe import Limit
 from corpus.schema import DROPPED
+from corpus.sources import adopted
 from corpus.stages.base import Context, parts
 from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import Partition
@@ -44,9 +46,11 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
         limits = tuple(limit for limit in context.recipe.filter if limit.covers(source))
         measured = partition.of("measures")
         terms = context.barred.get(source)
-        own = source in context.barred and terms is None
         # Only what bars a source is told, so that a recipe without `license` has the fingerprints that it always had.
-        barred: dict[str, Any] = {"license": terms} if source in context.barred else {}
+        barred: dict[str, Any] = {} if terms is None else {"license": terms}
+        each = _by_row(context, source) if terms is None else None
+        if each is not None:
+            barred = {"licenses": each}
         told: dict[str, Any] = {}
         for limit in limits:
             name, again = limit.measure, sum(m.measure == limit.measure for m in limits[: len(told)])
@@ -61,11 +65,31 @@ def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
                 parts=parts(NAME, VERSION, writes=(DROPPED,), inputs={partition.key: partition.fingerprint}, filter=told, **barred),
                 run=run,
                 inputs=(partition,),
-                spec={"limits": limits, "terms": terms, "own": own},
+                spec={"limits": limits, "terms": terms, "each": each},
                 size=measured[0].bytes if measured else 0,
             )
         )
     return tasks
+
+
+def _by_row(context: Context, source: str) -> dict[str, str | None] | None:
+    """For the source of adopted rows, which have the terms of others: what bars these, by source, or None where terms do not count."""
+    said = any(choice.name == source and choice.commercial is not None for choice in context.recipe.sources)
+    if source != adopted.NAME or context.recipe.license != "commercial" or said:
+        return None
+    return {name: context.barred.get(name) for name in sorted(context.sources) if name != source}
+
+
+def _terms(clean: pa.Table, barred: Mapping[str, str | None]) -> np.ndarray:
+    """Of adopted rows (columns license and meta) the terms that bar each, or None. Those of a source that is gone are read again."""
+    licenses = clean["license"].to_pylist()
+    sources = [orjson.loads(meta).get("source") for meta in clean["meta"].to_pylist()]
+    allowed = {terms: commercial(terms) is True for terms in set(licenses)}
+    found = [
+        barred[source] and terms if source in barred else None if allowed[terms] else terms
+        for source, terms in zip(sources, licenses, strict=True)
+    ]
+    return np.array([*found, None], dtype=object)[:-1]
 
 
 def run(task: Task, root: Path, report: Report) -> Partition:
@@ -74,36 +98,27 @@ def run(task: Task, root: Path, report: Report) -> Partition:
     limits: tuple[Limit, ...] = task.spec["limits"]
     needed = sorted({"row_id", "source", "kind", "excluded", "problem", *(limit.measure for limit in limits)})
     file = pq.ParquetFile(root / entry.path)
-    whole = pq.read_table(root / task.inputs[0].one("clean").path, columns=["license"]) if task.spec["own"] else None
     dropped = []
-    start = 0
+    # Both files of a clean partition have the same rows in the same row groups.
+    rows = pq.ParquetFile(root / task.inputs[0].one("clean").path) if task.spec["each"] is not None else None
     for group in range(file.num_row_groups):
-        table = file.read_row_group(group, columns=needed)
-        terms = task.spec["terms"]
-        bars = [terms] * table.num_rows if whole is None else barring(whole["license"].slice(start, table.num_rows))
-        start += table.num_rows
-        dropped.append(decide(table, limits, bars))
+        terms = task.spec["terms"] if rows is None else _terms(rows.read_row_group(group, columns=["license", "meta"]), task.spec["each"])
+        dropped.append(decide(file.read_row_group(group, columns=needed), limits, terms))
         report(entry.bytes // file.num_row_groups, dropped[-1].num_rows)
-    found = pa.concat_tables(dropped) if dropped else DROPPED.schema.empty_table()
-    if not found.num_rows:
+    whole = pa.concat_tables(dropped) if dropped else DROPPED.schema.empty_table()
+    if not whole.num_rows:
         return task.done([])
     with PartitionWriter(root, f"dropped/{NAME}/{task.key}.{task.fingerprint[:8]}.parquet", DROPPED.schema, "dropped") as ledger:
-        ledger.write(found.combine_chunks())
+        ledger.write(whole.combine_chunks())
     return task.done([ledger.committed])
 
 
-def barring(licenses: pa.ChunkedArray) -> list[str | None]:
-    """Of the terms of rows those that do not say that commercial use is allowed; None for the others."""
-    allowed = {terms for terms in pc.unique(licenses).to_pylist() if commercial(terms) is True}
-    return [None if terms in allowed else terms for terms in licenses.to_pylist()]
-
-
-def decide(table: pa.Table, limits: Sequence[Limit], terms: Sequence[str | None] = ()) -> pa.Table:
+def decide(table: pa.Table, limits: Sequence[Limit], terms: str | np.ndarray | None = None) -> pa.Table:
     """Entries of the ledger (schema DROPPED) for those rows of `table` (columns of schema MEASURED) that do not go on.
 
     What the publisher excludes comes first, then what is wrong with the row's structure, then the limits in the recipe's order: a
-    row has one entry, with the first reason. Terms that bar a row (`terms`, one for every row, or none at all) come before all else:
-    duplicates are looked for among the rows that go on, so that a copy with other terms is kept.
+    row has one entry, with the first reason. Where `terms` are given (for all rows, or for each its own or None), they bar the row and come
+    before all else: duplicates are looked for among the rows that go on, so that a copy with other terms is kept.
     """
     n = table.num_rows
     reasons = np.full(n, None, dtype=object)
@@ -112,10 +127,10 @@ def decide(table: pa.Table, limits: Sequence[Limit], terms: Sequence[str | None]
     excluded, problem = _objects(table["excluded"]), _objects(table["problem"])
     kinds = _objects(table["kind"])
 
-    if len(terms):
-        details[:] = terms
-        barred = details != None  # noqa: E711 (elementwise)
-        reasons[barred] = rules[barred] = "license"
+    if terms is not None:
+        out = np.ones(n, dtype=bool) if isinstance(terms, str) else terms != None  # noqa: E711 (elementwise)
+        reasons[out], rules[out] = "license", "license"
+        details[out] = terms if isinstance(terms, str) else terms[out]
     for found in (excluded, problem):
         new = (reasons == None) & (found != None)  # noqa: E711 (elementwise)
         reasons[new] = found[new]

@@ -9,7 +9,7 @@ import pytest
 
 from corpus.recipe import Limit, parse
 from corpus.schema import DROP_REASONS, DROPPED, MEASURED
-from corpus.stages.filter import barring, decide
+from corpus.stages.filter import decide
 
 
 def measured(*rows: dict[str, Any]) -> pa.Table:
@@ -84,19 +84,8 @@ def test_no_rows(text: str) -> None:
 
 def test_terms_bar_every_row_before_all_else() -> None:
     rows = measured({"excluded": "redirect"}, {"problem": "empty", "chars": 0}, {"chars": 0}, {})
-    found = decide(rows, limits("[{measure: chars, min: 1}]"), ["research only"] * 4)
+    found = decide(rows, limits("[{measure: chars, min: 1}]"), "research only")
     assert found["row_id"].to_pylist() == ["0", "1", "2", "3"]
     told = {(r["reason"], r["rule"], r["detail"], r["value"]) for r in found.to_pylist()}
     assert told == {("license", "license", "research only", None)}
-    assert decide(measured(), limits("[]"), []).num_rows == 0
-
-
-def test_rows_with_terms_of_their_own_are_barred_one_by_one() -> None:
-    terms = barring(pa.chunked_array([["MIT", "none stated", "CC BY-NC 4.0"], ["MIT"]]))
-    assert terms == [None, "none stated", "CC BY-NC 4.0", None]
-    found = decide(measured({}, {}, {"problem": "empty"}, {"chars": 0}), limits("[{measure: chars, min: 1}]"), terms)
-    assert [(r["row_id"], r["reason"], r["detail"]) for r in found.to_pylist()] == [
-        ("1", "license", "none stated"),
-        ("2", "license", "CC BY-NC 4.0"),
-        ("3", "limit", "chars is 0, at least 1"),
-    ]
+    assert decide(measured(), limits("[]")).num_rows == 0
