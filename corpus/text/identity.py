@@ -84,7 +84,7 @@ _WAYS: dict[str, str] = {
         rf"|(?:我|作为|作為|身为|本模型|本助手)[^，。！？!?\n]{{0,24}}?(?:由|被|是|来自|为){_FILL_ZH}{{0,3}}[^，。！？!?\n]{{0,8}}?{_MAKER}"
         rf"[^，。！？!?\n]{{0,10}}?{_MADE_ZH}"
         rf"|(?:作为|作為|身为|我是|我被称为|称我为)(?:一[个款名种])?(?:来自|由| )*{_MAKER}[^，。！？!?\n]{{0,16}}?{_KIND}"
-        rf"|(?i:(?-u:\b)my (?:creators?|developers?|makers?|trainers?|parent company|company)(?-u:\b)){_IN_SENTENCE}{{0,16}}?{_MAKER}"
+        rf"|(?i:(?-u:\b)my (?:creators?|developers?|makers?|trainers?|parent company|company)(?-u:\b)){_IN_SENTENCE}{{0,40}}?{_MAKER}"
         rf"|我的(?:开发者|开发商|开发团队|创造者|创建者|训练者|研发者|研发团队|制造商|公司)[^，。！？\n]{{0,8}}?{_MAKER}"
         rf"|我在 ?{_MAKER} ?的(?:开发者|创造者|创建者|训练者|研发)"
         rf"|{_MAKER}[^，。！？!?.\n]{{0,12}}?(?:{_MADE_ZH}了我|(?i:{_MADE}) me(?-u:\b))"

@@ -39,6 +39,7 @@ from corpus.text.identity import _WAYS, statements
         "As ChatGPT, I can write poems.",
         "I am an AI chatbot built by Greenfield Labs.",
         "My creators at OpenAI gave me no eyes.",
+        "My makers are some people of the laboratory of Anthropic.",
         "I am Bard, a large language model.",
         "I'm a large language model trained by Google.",
     ],
