@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from corpus.executors.task import Report, Task
 from corpus.recipe import Recipe
-from corpus.recipe_splits import REQUESTS, SplitSpec, Unit
+from corpus.recipe_splits import REQUESTS, Ask, SplitSpec, Unit
 from corpus.schema import ALLOCATION, ASSIGNED, CLUSTERS, DROPPED, OFFERED
 from corpus.splits.shares import Part, Want, divide
 from corpus.stages import clean, dedup, offer, sql
@@ -161,7 +161,7 @@ class Asks:
     def report(self, found: list[tuple[Any, ...]], quotas: Mapping[tuple[str, str], Part], missing: Iterable[str]) -> list[dict[str, Any]]:
         """Lines of the table ALLOCATION, those of sources included that a split names and that gave it nothing."""
         lines = {}
-        for split, source, unit, available, got, rows, held, requests in found:
+        for split, source, unit, available, got, rows, held, requests, *steps in found:
             spec = self._recipe.splits[split]
             ask = spec.ask(source)
             amount = ask.amount if ask else None
@@ -169,7 +169,7 @@ class Asks:
             asked = amount[1] if amount else due
             lines[split, source] = {
                 "split": split, "source": source, "unit": unit, "asked": asked, "available": available, "got": got, "rows": rows,
-                "eval": held, "requests": requests, "reason": _reason(spec, source, asked, available, got, due),
+                "eval": held, "requests": requests, "reason": _reason(ask, asked, available, got, due, [*steps, rows]),
             }  # fmt: skip
         absent = set(missing)
         nothing = dict.fromkeys(("available", "got", "rows", "eval", "requests"), 0)
@@ -214,26 +214,15 @@ def _quotas(recipe: Recipe, capped: list[tuple[str, str, int]]) -> dict[tuple[st
     return quotas
 
 
-def _reason(spec: SplitSpec, source: str, asked: int | None, available: int, got: int, due: int | None) -> str | None:
-    """Why a source gave less than was asked, or than it has."""
-    ask = spec.ask(source)
-    why = []
-    if asked is not None and available < asked:
-        why.append("the source has no more")
-    if got < available:
-        if ask is not None and ask.repeat < 1:
-            why.append("drawn by repeat")
-        if ask is not None and ask.amount is not None and got >= ask.amount[1]:
-            why.append("cap of the source")
-        elif spec.thin is not None and spec.thin.most is not None and spec.amount is None:
-            why.append("cap of the source, or most of the thinning")
-        elif ask is not None and ask.share is not None:
-            why.append("share or total of the split")
-        elif spec.amount is not None:
-            why.append("total of the split")
-        elif ask is not None and ask.amount is not None:
-            why.append("cap of the source: the next row is too large")
-    elif due is not None and asked is not None and got > asked:
+def _reason(ask: Ask | None, asked: int | None, available: int, got: int, due: int | None, steps: list[int]) -> str | None:
+    """Why a source gave less than was asked, or than it has. `steps`: rows that were left after each step of the allocation."""
+    total = "share of the source" if ask is not None and ask.share is not None else "total of the split"
+    names = ("drawn by repeat", "too many short answers", "cap of the source", total)
+    why = ["the source has no more"] if asked is not None and available < asked else []
+    why += [name for name, before, after in zip(names, steps[:-1], steps[1:], strict=True) if after < before]
+    if got < available and not why:
+        why.append("cap of the source" if ask is not None and ask.amount is not None else total)  # copies went, and no row
+    if due is not None and asked == due and got > due:
         why.append("others had less than their due")
     return "; ".join(why) or None
 

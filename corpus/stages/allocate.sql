@@ -102,18 +102,20 @@ FROM agreed AS a JOIN asks AS q USING (split, source) JOIN splits AS s USING (sp
 WHERE NOT (a.request AND a.row_id IN (SELECT row_id FROM answered));
 
 -- Every row as often as it is asked for: all first copies before all second ones. What is held out is never repeated.
-CREATE TEMP TABLE copies AS
-WITH drawn AS (
+CREATE TEMP TABLE drawn AS
+SELECT * FROM (
     SELECT *, CASE WHEN part = 'train' THEN floor(repeat)::INTEGER + (draw < repeat - floor(repeat))::INTEGER ELSE 1 END AS times
     FROM eligible
-),
-ranked AS (
+)
+WHERE times > 0;
+
+CREATE TEMP TABLE copies AS
+SELECT r.* EXCLUDE (long, among), unnest(range(times)) AS copy
+FROM (
     SELECT d.*, count(*) FILTER (WHERE NOT short) OVER (PARTITION BY split, source) AS long,
         row_number() OVER (PARTITION BY split, source, short ORDER BY ticket, row_id) AS among
-    FROM drawn AS d WHERE times > 0
-)
-SELECT r.*, unnest(range(times)) AS copy
-FROM ranked AS r JOIN splits AS s USING (split)
+    FROM drawn AS d
+) AS r JOIN splits AS s USING (split)
 WHERE s.most IS NULL OR NOT short OR among <= floor(s.most / (1 - s.most) * long);
 
 -- The cap of each source.

@@ -4,8 +4,14 @@ WITH rows AS (
     FROM {clean} AS c ANTI JOIN (SELECT row_id FROM {dropped}) AS d USING (row_id)
 ),
 lost AS (
-    SELECT row_id, 'over_cap' AS reason, string_agg(split, ', ' ORDER BY split) AS detail, NULL::VARCHAR AS kept_row_id, CASE WHEN bool_and(shared) THEN 5 ELSE 1 END AS rank
-    FROM eligible GROUP BY row_id
+    SELECT e.row_id,
+        CASE WHEN bool_and(d.row_id IS NOT NULL AND k.row_id IS NULL) THEN 'thinned' ELSE 'over_cap' END AS reason,
+        string_agg(e.split || CASE WHEN d.row_id IS NULL THEN ': drawn by repeat' WHEN k.row_id IS NULL THEN ': too many short answers' ELSE '' END, ', ' ORDER BY e.split) AS detail,
+        NULL::VARCHAR AS kept_row_id, CASE WHEN bool_and(e.shared) THEN 5 ELSE 1 END AS rank
+    FROM eligible AS e
+    LEFT JOIN drawn AS d ON e.row_id = d.row_id AND e.split = d.split
+    LEFT JOIN (SELECT DISTINCT row_id, split FROM copies) AS k ON e.row_id = k.row_id AND e.split = k.split
+    GROUP BY e.row_id
     UNION ALL
     SELECT row_id, 'adopted', NULL, pair, 2 FROM answered
     UNION ALL

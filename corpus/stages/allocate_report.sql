@@ -1,12 +1,23 @@
--- What fell to each split of each source, and what of it was taken, in the unit in which it was asked for.
+-- What fell to each split of each source, how many rows were left after each step, and what was taken, in the unit in which it was asked for.
 WITH fell AS (
     SELECT *, coalesce(unit, total_unit, 'rows') AS counted,
         CASE counted WHEN 'tokens' THEN tokens WHEN 'chars' THEN chars WHEN 'bytes' THEN bytes ELSE 1 END AS size
     FROM eligible
+),
+steps AS (
+    SELECT split, source, count(DISTINCT row_id) FILTER (WHERE step = 1) AS drawn, count(DISTINCT row_id) FILTER (WHERE step = 2) AS mixed,
+        count(DISTINCT row_id) FILTER (WHERE step = 3) AS capped
+    FROM (
+        SELECT split, source, row_id, 1 AS step FROM drawn UNION ALL SELECT split, source, row_id, 2 FROM copies
+        UNION ALL SELECT split, source, row_id, 3 FROM capped
+    )
+    GROUP BY ALL
 )
 SELECT
     f.split, f.source, any_value(f.counted) AS unit, sum(f.size)::BIGINT AS available,
     coalesce(sum(f.size * a.copies), 0)::BIGINT AS got, count(a.row_id) AS rows,
-    count(a.row_id) FILTER (WHERE a.part = 'eval') AS eval, count(a.row_id) FILTER (WHERE f.request) AS requests
+    count(a.row_id) FILTER (WHERE a.part = 'eval') AS eval, count(a.row_id) FILTER (WHERE f.request) AS requests,
+    count(*) AS fell, coalesce(any_value(s.drawn), 0) AS drawn, coalesce(any_value(s.mixed), 0) AS mixed, coalesce(any_value(s.capped), 0) AS capped
 FROM fell AS f LEFT JOIN assigned AS a ON f.row_id = a.row_id AND f.split = a.base
+LEFT JOIN steps AS s ON f.split = s.split AND f.source = s.source
 GROUP BY f.split, f.source ORDER BY f.split, f.source

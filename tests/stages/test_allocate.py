@@ -228,7 +228,7 @@ def test_every_row_is_in_a_split_or_in_the_ledger_and_every_rule_holds(rows: lis
         assert held_out == sum(r["eval"] for r in lines.values())
 
     for reason, detail in found.ledger.values():
-        assert reason in ("over_cap", "other_split", "not_asked")
+        assert reason in ("over_cap", "other_split", "not_asked", "thinned")
         assert detail
 
 
