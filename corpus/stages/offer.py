@@ -149,6 +149,10 @@ class Sizes:
         tokens = None if self.tokens is None or other.tokens is None else self.tokens - other.tokens
         return Sizes(self.chars - other.chars, self.bytes - other.bytes, tokens)
 
+    def times(self, counts: np.ndarray) -> Sizes:
+        """One text so many times for every row."""
+        return Sizes(self.chars * counts, self.bytes * counts, None if self.tokens is None else self.tokens * counts)
+
     def where(self, mask: np.ndarray, other: Sizes) -> Sizes:
         """These where `mask` is set, else the others."""
         tokens = None if self.tokens is None or other.tokens is None else np.where(mask, self.tokens, other.tokens)
@@ -173,7 +177,7 @@ class Talk:
     roles: np.ndarray
     offsets: np.ndarray
     sizes: Sizes
-    before: np.ndarray
+    before: Sizes
 
     @classmethod
     def of(cls, column: pa.ListArray, recipe: Recipe, count: Any) -> Talk:
@@ -182,10 +186,14 @@ class Talk:
 
         flat = Flat.of(column)
         filled = pc.fill_null(column, []) if column.null_count else column
-        texts, before = pieces(TEMPLATES[recipe.template], filled)
+        template = TEMPLATES[recipe.template]
+        texts, _ = pieces(template, filled)
         codes = role_codes(flat.roles.to_arrow().cast(pa.string()))
         offsets = np.concatenate([[0], np.cumsum(flat.counts(len(column)))]).astype(np.int64)
-        return cls(flat, codes, offsets, Sizes.of(texts, count), before)
+        # A later turn of the system may be cut off, and the template's own text come in its place: only a first one keeps it away.
+        first = np.minimum(offsets[:-1], max(0, len(codes) - 1))
+        led = (codes[first] == ROLES.index("system")) & (np.diff(offsets) > 0) if len(codes) else np.zeros(len(column), dtype=bool)
+        return cls(flat, codes, offsets, Sizes.of(texts, count), Sizes.of(pl.Series([template.preamble]), count).times(~led))
 
     @property
     def rows(self) -> int:
@@ -328,10 +336,12 @@ def _fit(slice_: Slice, form: Form, spec: SplitSpec, request: np.ndarray, kind: 
 
     n = slice_.rows.num_rows
     talk = slice_.messages
-    before = Sizes(talk.before, talk.before, None if slice_.count is None else np.zeros(n, dtype=np.int64))
+    before = talk.before
     kept = np.ones(len(talk.flat.rows), dtype=bool)
     if form is Form.PROMPT:
         kept[talk.last()[talk.answered()]] = False
+        header = TEMPLATES[slice_.recipe.template].opens
+        before = before + Sizes.of(pl.Series([header]), slice_.count).times(np.ones(n, dtype=np.int64))
     fixed, further = before, before
     if form is Form.PREFERENCE:
         sides = [side.sizes.sums(side.flat.rows, n) for side in (slice_.chosen, slice_.rejected)]
