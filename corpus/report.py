@@ -65,6 +65,11 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
             table((title, "", "count"), [[r["reason"], r["meaning"], r["count"]] for r in figures[key]], right=("count",))
     for row in figures["empty"]:
         _say(f"\nWarning: source {row['source']} gave no row at all: {count(row['rejects'], 'record')} rejected")
+    for row in figures.get("lengthy", ()):  # builds of earlier versions did not ask
+        _say(
+            f"\nWarning: {row['split']} from {row['source']}: the longer side is the chosen one in {row['percent']:.0f} % of "
+            f"{count(row['pairs'], 'pair')}: a model learns length from it (`{command()} sql pairs`)"
+        )
     if done.unclaimed:
         _say()
         shown = ", ".join(visible(f) for f in done.unclaimed[:5])
@@ -76,6 +81,7 @@ def outcome(done: Outcome, root: Path, *, as_json: bool) -> None:
     hints = [
         *([(f"{corpus} sql reject-reasons{place}", "which records could not become rows, and why")] if figures["rejects"] else []),
         *([(f"{corpus} sql drops{place}", "what each source lost, and why")] if figures["drops"] else []),
+        (f"{corpus} sql shares{place}", "what each split asked of each source, and what it got"),
         (f"{corpus} sql{place}", "all ready questions"),
         *((f"{corpus} why {row['row_id'][:12]}{place}", "the life of one row") for row in figures["example"]),
         (f"{corpus} audit{place}", "what must hold, and that it does"),

@@ -8,11 +8,11 @@ from typing import Any
 
 from corpus.warehouse.query import ask
 
-_QUESTIONS = ("totals", "splits", "rejects", "drops", "empty", "example")
+_QUESTIONS = ("totals", "splits", "rejects", "drops", "empty", "lengthy", "example")
 
 
 def figures(catalog: Path, recipe: str) -> dict[str, Any]:
-    """Totals, rows per split, reasons of rejects and drops, sources without a row, and a dropped row's id to try `corpus why` on;
+    """Totals, rows per split, reasons of rejects and drops, sources without a row, preference sets that teach length, and a dropped row's id to try `corpus why` on;
     each a list of objects."""
     found: dict[str, Any] = {}
     for name in _QUESTIONS:
