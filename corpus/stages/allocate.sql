@@ -9,7 +9,7 @@
 -- {{offered}}, {{dropped}}, {{clusters}}: offers, the ledger of the stages between, and the clusters of duplicates. Tables: `parts(path, number)`,
 -- `splits(split, eval, shared, unit, most)`: unit of its total, share of short answers; `asks(split, source, weight, repeat, unit, amount)`; `$seed`.
 CREATE TEMP TABLE offers AS
-SELECT o.* EXCLUDE (opening_key, filename), md5(o.opening_key::VARCHAR) AS opening, p.number AS partition
+SELECT o.* EXCLUDE (opening_key, filename), md5_number_upper(o.opening_key::VARCHAR) AS opening, p.number AS partition
 FROM {offered} AS o JOIN parts AS p ON o.filename = p.path ANTI JOIN (SELECT row_id FROM {dropped}) AS d USING (row_id);
 
 -- An adopted pair is where its request was: its prompt may have lost turns since, and its own source says nothing of what is held out.
@@ -22,7 +22,7 @@ SELECT o.* REPLACE (coalesce(q.opening, o.opening) AS opening, coalesce(q.held, 
 FROM offers AS o LEFT JOIN asked AS q ON o.answers = q.row_id;
 
 CREATE TEMP TABLE could AS
-SELECT a.*, s.shared, q.weight FROM alive AS a JOIN splits AS s USING (split) JOIN asks AS q USING (split, source)
+SELECT a.* EXCLUDE (kind, reason, detail), s.shared, q.weight FROM alive AS a JOIN splits AS s USING (split) JOIN asks AS q USING (split, source)
 WHERE a.reason IS NULL AND q.weight > 0;
 
 -- Every row's own choice. u is uniform in (0, 1]; -ln(u) / weight is the classic weighted rendezvous score.
@@ -30,7 +30,7 @@ CREATE TEMP TABLE wishes AS
 SELECT row_id, any_value(opening) AS opening, any_value(held) AS held, any_value(follows) AS follows, min((score, split)) AS wish
 FROM (
     SELECT row_id, opening, held, follows, split,
-        -ln((md5_number_upper(opening || split || $seed) // 2048 + 1)::DOUBLE / 9007199254740993.0) / weight AS score
+        -ln((md5_number_upper(opening::VARCHAR || split || $seed) // 2048 + 1)::DOUBLE / 9007199254740993.0) / weight AS score
     FROM could WHERE NOT shared
 )
 GROUP BY row_id;
@@ -42,7 +42,7 @@ SELECT w.opening, w.held, w.wish[1] AS score, w.wish[2] AS split,
     CASE
         WHEN w.wish[2] = 'test' THEN 'test'
         WHEN w.held THEN 'eval'
-        WHEN (md5_number_upper(w.opening || 'eval' || w.wish[2] || $seed) // 2048)::DOUBLE / 9007199254740992.0 < s.eval THEN 'eval'
+        WHEN (md5_number_upper(w.opening::VARCHAR || 'eval' || w.wish[2] || $seed) // 2048)::DOUBLE / 9007199254740992.0 < s.eval THEN 'eval'
         ELSE 'train'
     END AS part
 FROM (SELECT opening, min((NOT held, wish)) AS best, NOT best[1] AS held, best[2] AS wish FROM wishes WHERE NOT follows GROUP BY opening) AS w
@@ -54,7 +54,7 @@ SELECT opening, min(split) AS split, bool_or(held) AS held
 FROM (
     SELECT c.opening, c.split, c.held FROM could AS c JOIN splits AS s USING (split)
     WHERE c.shared AND (
-        c.held OR (md5_number_upper(c.opening || 'eval' || c.split || $seed) // 2048)::DOUBLE / 9007199254740992.0 < s.eval
+        c.held OR (md5_number_upper(c.opening::VARCHAR || 'eval' || c.split || $seed) // 2048)::DOUBLE / 9007199254740992.0 < s.eval
     )
 )
 GROUP BY opening;
@@ -95,7 +95,7 @@ GROUP BY a.row_id;
 
 CREATE TEMP TABLE eligible AS
 SELECT a.partition, a.row_id, a.source, a.split, a.part, a.request, a.start, a.short, a.chars, a.bytes, a.tokens, a.shared,
-    md5(a.row_id || a.split || $seed) AS ticket,
+    md5_number_upper(a.row_id || a.split || $seed) AS ticket,
     (md5_number_upper(a.row_id || 'repeat' || a.split || $seed) // 2048)::DOUBLE / 9007199254740992.0 AS draw,
     q.repeat, q.unit, q.amount, s.unit AS total_unit
 FROM agreed AS a JOIN asks AS q USING (split, source) JOIN splits AS s USING (split) ANTI JOIN torn AS t USING (row_id, split)
@@ -109,14 +109,20 @@ SELECT * FROM (
 )
 WHERE times > 0;
 
+-- Short answers beyond their share: of every source those with the highest tickets.
+CREATE TEMP TABLE surplus AS
+SELECT row_id, split FROM (
+    SELECT d.row_id, d.split, d.short, s.most, count(*) FILTER (WHERE NOT d.short) OVER (PARTITION BY d.split, d.source) AS long,
+        row_number() OVER (PARTITION BY d.split, d.source, d.short ORDER BY d.ticket, d.row_id) AS among
+    FROM drawn AS d JOIN splits AS s USING (split) WHERE s.most IS NOT NULL
+)
+WHERE short AND among > floor(most / (1 - most) * long);
+
 CREATE TEMP TABLE copies AS
-SELECT r.* EXCLUDE (long, among), unnest(range(times)) AS copy
-FROM (
-    SELECT d.*, count(*) FILTER (WHERE NOT short) OVER (PARTITION BY split, source) AS long,
-        row_number() OVER (PARTITION BY split, source, short ORDER BY ticket, row_id) AS among
-    FROM drawn AS d
-) AS r JOIN splits AS s USING (split)
-WHERE s.most IS NULL OR NOT short OR among <= floor(s.most / (1 - s.most) * long);
+SELECT *, 0 AS copy FROM drawn AS d ANTI JOIN surplus AS s USING (row_id, split);
+
+INSERT INTO copies
+SELECT d.*, unnest(range(1, times)) AS copy FROM drawn AS d ANTI JOIN surplus AS s USING (row_id, split) WHERE times > 1;
 
 -- The cap of each source.
 CREATE TEMP TABLE capped AS

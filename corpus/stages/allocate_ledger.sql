@@ -10,7 +10,7 @@ lost AS (
         NULL::VARCHAR AS kept_row_id, CASE WHEN bool_and(e.shared) THEN 5 ELSE 1 END AS rank
     FROM eligible AS e
     LEFT JOIN drawn AS d ON e.row_id = d.row_id AND e.split = d.split
-    LEFT JOIN (SELECT DISTINCT row_id, split FROM copies) AS k ON e.row_id = k.row_id AND e.split = k.split
+    LEFT JOIN (SELECT row_id, split FROM copies WHERE copy = 0) AS k ON e.row_id = k.row_id AND e.split = k.split
     GROUP BY e.row_id
     UNION ALL
     SELECT row_id, 'adopted', NULL, pair, 2 FROM answered

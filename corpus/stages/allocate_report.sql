@@ -5,11 +5,11 @@ WITH fell AS (
     FROM eligible
 ),
 steps AS (
-    SELECT split, source, count(DISTINCT row_id) FILTER (WHERE step = 1) AS drawn, count(DISTINCT row_id) FILTER (WHERE step = 2) AS mixed,
-        count(DISTINCT row_id) FILTER (WHERE step = 3) AS capped
+    SELECT split, source, sum(drawn) AS drawn, sum(mixed) AS mixed, sum(capped) AS capped
     FROM (
-        SELECT split, source, row_id, 1 AS step FROM drawn UNION ALL SELECT split, source, row_id, 2 FROM copies
-        UNION ALL SELECT split, source, row_id, 3 FROM capped
+        SELECT split, source, count(*) AS drawn, 0 AS mixed, 0 AS capped FROM drawn GROUP BY ALL
+        UNION ALL SELECT split, source, 0, count(*), 0 FROM copies WHERE copy = 0 GROUP BY ALL
+        UNION ALL SELECT split, source, 0, 0, count(*) FROM capped WHERE copy = 0 GROUP BY ALL
     )
     GROUP BY ALL
 )
@@ -17,7 +17,8 @@ SELECT
     f.split, f.source, any_value(f.counted) AS unit, sum(f.size)::BIGINT AS available,
     coalesce(sum(f.size * a.copies), 0)::BIGINT AS got, count(a.row_id) AS rows,
     count(a.row_id) FILTER (WHERE a.part = 'eval') AS eval, count(a.row_id) FILTER (WHERE f.request) AS requests,
-    count(*) AS fell, coalesce(any_value(s.drawn), 0) AS drawn, coalesce(any_value(s.mixed), 0) AS mixed, coalesce(any_value(s.capped), 0) AS capped
+    count(*) AS fell, coalesce(any_value(s.drawn), 0)::BIGINT AS drawn,
+    coalesce(any_value(s.mixed), 0)::BIGINT AS mixed, coalesce(any_value(s.capped), 0)::BIGINT AS capped
 FROM fell AS f LEFT JOIN assigned AS a ON f.row_id = a.row_id AND f.split = a.base
 LEFT JOIN steps AS s ON f.split = s.split AND f.source = s.source
 GROUP BY f.split, f.source ORDER BY f.split, f.source

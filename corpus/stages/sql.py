@@ -26,6 +26,7 @@ def session(root: Path, *, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnecti
         connection.execute("SET temp_directory = ?", [str(spill)])
         connection.execute("SET memory_limit = ?", [DUCKDB_MEMORY])
         connection.execute("SET threads = ?", [threads])
+        connection.execute("SET enable_progress_bar = false")
         # With preserve_insertion_order off, DuckDB 2.0 hands Arrow batches over out of order even below an ORDER BY.
         connection.execute("SET preserve_insertion_order = true")
         yield connection
@@ -56,6 +57,7 @@ def ledger(root: Path, partitions: Iterable[Partition]) -> str:
 
 _TYPES = {
     pa.string(): "VARCHAR", pa.float64(): "DOUBLE", pa.int64(): "BIGINT", pa.uint32(): "UINTEGER", pa.binary(16): "BLOB",
+    pa.bool_(): "BOOLEAN", pa.int32(): "INTEGER",
 }  # fmt: skip
 
 

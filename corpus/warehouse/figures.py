@@ -12,8 +12,8 @@ _QUESTIONS = ("totals", "splits", "rejects", "drops", "empty", "lengthy", "examp
 
 
 def figures(catalog: Path, recipe: str) -> dict[str, Any]:
-    """Totals, rows per split, reasons of rejects and drops, sources without a row, preference sets that teach length, and a dropped row's id to try `corpus why` on;
-    each a list of objects."""
+    """Totals, rows per split, reasons of rejects and drops, sources without a row, preference sets that teach length, and a dropped row's
+    id to try `corpus why` on; each a list of objects."""
     found: dict[str, Any] = {}
     for name in _QUESTIONS:
         sql = resources.files("corpus.warehouse").joinpath("figures", f"{name}.sql").read_text(encoding="utf-8")
