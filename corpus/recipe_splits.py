@@ -257,6 +257,20 @@ class SplitSpec(Amount):
         return self.sources.get(source, self.sources.get("*"))
 
 
+def form_of(split: str, spec: SplitSpec | None) -> Form:
+    """The form of a split's rows; `split` may be the name of a split's requests."""
+    if split.endswith(REQUESTS):
+        return Form.REQUEST
+    return SPLIT_FORMS[split] if spec is None or spec.form is None else spec.form
+
+
+def kinds_of(split: str, spec: SplitSpec) -> tuple[Kind, ...]:
+    """The kinds of row that a split takes."""
+    if spec.kinds:
+        return spec.kinds
+    return (Kind.DIALOGUE, Kind.PROMPT) if split == "test" else FORM_KINDS[form_of(split, spec)]
+
+
 def takes_requests(splits: Mapping[str, SplitSpec]) -> bool:
     """Whether a split of preferences takes dialogues: it then has requests, and room for the answers that `corpus adopt` takes in."""
     return any(SPLIT_FORMS[name] is Form.PREFERENCE and Kind.DIALOGUE in spec.kinds for name, spec in splits.items())

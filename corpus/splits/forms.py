@@ -6,7 +6,6 @@ it hands over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus.recipe_splits import REQUESTS, SPLIT_FORMS, Form, SplitSpec
+from corpus.recipe_splits import Form
 from corpus.schema import DIALOGUE_SPLIT, MESSAGES, PAIR_SPLIT, PREFERENCE_SPLIT, PROMPT_SPLIT, REQUEST_SPLIT, TEXT_SPLIT, Table
 from corpus.splits.articles import as_dialogues
 from corpus.splits.templates import Template, opened, render
@@ -27,14 +26,6 @@ FORM_TABLES: dict[Form, Table] = {
     Form.PROMPT: PROMPT_SPLIT,
     Form.REQUEST: REQUEST_SPLIT,
 }
-
-
-def form_of(split: str, specs: Mapping[str, SplitSpec]) -> Form:
-    """The form of a split's rows; `split` may be the name of a split's requests."""
-    if split.endswith(REQUESTS):
-        return Form.REQUEST
-    spec = specs.get(split)
-    return SPLIT_FORMS[split] if spec is None or spec.form is None else spec.form
 
 
 def shape(rows: pa.Table, form: Form, template: Template, answer: int | None = None, starts: np.ndarray | None = None) -> pa.Table:

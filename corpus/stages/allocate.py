@@ -18,13 +18,13 @@ import pyarrow as pa
 
 from corpus.executors.task import Report, Task
 from corpus.recipe import Recipe
-from corpus.recipe_splits import REQUESTS, Ask, SplitSpec, Unit
+from corpus.recipe_splits import REQUESTS, Ask, SplitSpec, Unit, kinds_of
 from corpus.schema import ALLOCATION, ASSIGNED, CLUSTERS, DROPPED, OFFERED
 from corpus.splits.shares import Part, Want, divide
 from corpus.stages import clean, dedup, offer, sql
 from corpus.stages.base import Context, parts
 from corpus.stages.dedup import save
-from corpus.stages.offer import ADOPTED, kinds_of
+from corpus.stages.offer import ADOPTED
 from corpus.warehouse.commit import PartitionWriter, write_table
 from corpus.warehouse.manifest import FileEntry, Partition
 

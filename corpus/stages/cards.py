@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from corpus.executors.task import Report, Task
-from corpus.recipe_splits import Form
+from corpus.recipe_splits import Form, form_of
 from corpus.splits.card import PARTS, About, Count, Facts, ShardFile, card, manifest
-from corpus.splits.forms import FORM_TABLES, form_of
+from corpus.splits.forms import FORM_TABLES
 from corpus.splits.templates import TEMPLATES
 from corpus.stages.base import Context, parts
 from corpus.warehouse.commit import binary_file
@@ -56,7 +56,7 @@ def plan(context: Context, rendered: list[Partition], sharded: list[Partition]) 
     for split, partitions in sorted(by_split.items()):
         if all("counts" in p.stats and not p.files for p in partitions):
             continue
-        form = form_of(split, recipe.splits)
+        form = form_of(split, recipe.splits.get(split))
         named = {count[0] for p in partitions for count in p.stats.get("counts", ())}
         tasks.append(
             Task(

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
 from corpus.recipe import Recipe
-from corpus.recipe_splits import FORM_KINDS, SPLIT_FORMS, Form, SplitSpec
+from corpus.recipe_splits import Form, SplitSpec, form_of, kinds_of
 from corpus.schema import CLEAN, OFFERED, PREFERENCES, ROLES, Kind
 from corpus.splits.templates import TEMPLATES
 from corpus.stages.base import Context, parts
@@ -39,18 +39,6 @@ _ASKING = ("ppo", "dpo")
 """Splits whose rows must end where the assistant is to speak: TRL generates from them, or renders them with its chat template."""
 
 _READ = tuple(c.name for c in CLEAN.columns if c.name not in ("subset", "file", "record", "row_key", "prompt_key", "changed_by", "license"))
-
-
-def form_of(split: str, spec: SplitSpec) -> Form:
-    """The form of a split's rows."""
-    return spec.form or SPLIT_FORMS[split]
-
-
-def kinds_of(split: str, spec: SplitSpec) -> tuple[Kind, ...]:
-    """The kinds of row that a split takes."""
-    if spec.kinds:
-        return spec.kinds
-    return (Kind.DIALOGUE, Kind.PROMPT) if split == "test" else FORM_KINDS[form_of(split, spec)]
 
 
 def plan(context: Context, cleaned: list[Partition]) -> list[Task]:

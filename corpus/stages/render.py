@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
-from corpus.recipe_splits import REQUESTS, Form
+from corpus.recipe_splits import REQUESTS, Form, form_of
 from corpus.schema import Kind
-from corpus.splits.forms import FORM_TABLES, form_of, shape
+from corpus.splits.forms import FORM_TABLES, shape
 from corpus.splits.groups import cuts, row_bytes
 from corpus.splits.order import positions
 from corpus.splits.templates import TEMPLATES
@@ -136,7 +136,7 @@ def _places(task: Task, root: Path) -> list[_Place]:
     places = []
     for split, part in zip(pairs["split"].to_pylist(), pairs["part"].to_pylist(), strict=True):
         mine = assigned.filter(pc.and_(pc.equal(assigned["split"], split), pc.equal(assigned["part"], part))).combine_chunks()
-        form = form_of(split, spec["splits"])
+        form = form_of(split, spec["splits"].get(split))
         schema = pa.schema([POSITION, *FORM_TABLES[form].schema])
         relative = f"rendered/{spec['folder']}/{split}/{part}/{spec['stem']}.{task.fingerprint[:8]}.parquet"
         places.append(_Place(split, part, form, mine, PartitionWriter(root, relative, schema, f"rendered:{split}:{part}")))

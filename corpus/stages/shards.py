@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.executors.task import Report, Task
-from corpus.recipe_splits import Form
+from corpus.recipe_splits import Form, form_of
 from corpus.schema import Table
-from corpus.splits.forms import FORM_TABLES, form_of
+from corpus.splits.forms import FORM_TABLES
 from corpus.splits.groups import cuts, row_bytes
 from corpus.splits.order import ranges
 from corpus.stages.base import Context, parts
@@ -61,7 +61,7 @@ def plan(context: Context, rendered: list[Partition], *, shard_bytes: int = SHAR
     tasks = []
     for (split, part), entries in sorted(files.items()):
         entries.sort(key=lambda e: (e.sha256, e.path))
-        form = form_of(split, splits)
+        form = form_of(split, splits.get(split))
         # One digest: to name a thousand inputs in each of a thousand shards would take more room than the shards' own footers.
         digest = blake2b("".join(e.sha256 for e in entries).encode(), digest_size=16).hexdigest()
         count = max(1, -(-sizes[split, part] // shard_bytes))
@@ -84,7 +84,7 @@ def plan(context: Context, rendered: list[Partition], *, shard_bytes: int = SHAR
     if not all("parts" in p.stats for p in rendered):
         known = {split for split, _ in files}
         for split in sorted(splits.keys() - known):
-            form = form_of(split, splits)
+            form = form_of(split, splits.get(split))
             tasks.append(Task(stage=NAME, key=f"{context.folder}:{split}", parts=_parts(form, {"rendered": ""}, shard=[]), run=run))
     return tasks
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpus.recipe_splits import SPLIT_FORMS, Form, SplitSpec
+from corpus.recipe_splits import SPLIT_FORMS, Form, SplitSpec, form_of
 from corpus.schema import CLEAN, MESSAGES
-from corpus.splits.forms import FORM_TABLES, form_of, shape
+from corpus.splits.forms import FORM_TABLES, shape
 from corpus.splits.templates import TEMPLATES, opened, render
 from tests.conftest import query
 
@@ -132,7 +132,7 @@ def test_turns_are_left_out_in_every_form(form: Form) -> None:
 def test_what_a_recipe_says_of_the_form_counts() -> None:
     specs = {"pretrain": SplitSpec(form=Form.PAIR), "rm": SplitSpec()}
     names = ("pretrain", "rm", "rm-requests", "dpo-requests", "sft", "tokenizer")
-    assert [form_of(name, specs) for name in names] == [
+    assert [form_of(name, specs.get(name)) for name in names] == [
         Form.PAIR, Form.PREFERENCE, Form.REQUEST, Form.REQUEST, Form.DIALOGUE, Form.TEXT,
     ]  # fmt: skip
 

@@ -16,11 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.recipe import Recipe
-from corpus.recipe_splits import SPLIT_FORMS, Form
+from corpus.recipe_splits import SPLIT_FORMS, Form, form_of, kinds_of
 from corpus.schema import CLEAN, CLUSTERS, DROPPED, OFFERED
 from corpus.stages import allocate
 from corpus.stages.base import Context
-from corpus.stages.offer import form_of, kinds_of
 from corpus.warehouse.commit import write_table
 from corpus.warehouse.inputs import InputIndex
 from corpus.warehouse.manifest import Partition

@@ -15,11 +15,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 
 from corpus.recipe import Recipe
-from corpus.recipe_splits import Form
+from corpus.recipe_splits import Form, form_of
 from corpus.schema import CLEAN
 from corpus.splits.forms import shape
 from corpus.splits.templates import TEMPLATES
-from corpus.stages.offer import Slice, form_of, offer
+from corpus.stages.offer import Slice, offer
 
 Turns = list[tuple[str, str]]
 TURNS = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), st.text(max_size=30)), max_size=7)
