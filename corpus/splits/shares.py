@@ -59,8 +59,8 @@ def divide(total: int | None, wants: Mapping[str, Want]) -> dict[str, Part]:
         whole = sum(weights.values())
         return {name: Part(got[name], round(total * weights[name] / whole)) for name in wants}
     shares = {name: _exact(w.share) for name, w in wants.items() if w.share is not None}
-    whole = _bounded(most, shares)
-    return {name: Part(min(n, math.ceil(shares[name] * whole)) if name in shares else n) for name, n in most.items()}
+    bound = _bounded(most, shares)
+    return {name: Part(min(n, math.ceil(shares[name] * bound)) if name in shares else n) for name, n in most.items()}
 
 
 def _exact(share: float) -> Fraction:
@@ -80,7 +80,7 @@ def _bounded(most: Mapping[str, int], shares: Mapping[str, Fraction]) -> Fractio
         left = 1 - sum((shares[name] for name in bound), Fraction(0))
         free = sum(n for name, n in most.items() if name not in bound)
         # Shares that are 1 together are kept by any amount; below 1 they are kept by nothing, unless somebody else is there.
-        less = min(whole, free / left) if left > 0 else whole
+        less = min(whole, Fraction(free) / left) if left > 0 else whole
         if less == whole:
             return whole
         whole = less
