@@ -29,7 +29,7 @@ from corpus.warehouse.commit import PartitionWriter, write_table
 from corpus.warehouse.manifest import FileEntry, Partition
 
 NAME = "allocate"
-VERSION = 4
+VERSION = 5
 
 _PACKAGE = "corpus.stages"
 
