@@ -409,6 +409,13 @@ class Recipe(Model):
             raise ValueError(f"source {twice[0]!r} is named twice")
         return value
 
+    @field_validator("data", "tokenizer")
+    @classmethod
+    def _path(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or "\0" in value):
+            raise ValueError("expected a path")
+        return value
+
     @field_validator("template")
     @classmethod
     def _template(cls, value: str) -> str:
@@ -576,7 +583,10 @@ def load(path: Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise RecipeError(f"recipe {path}: cannot be read: {e}") from e
-    return parse(text, str(path))
+    recipe = parse(text, str(path))
+    if recipe.tokenizer is None:
+        return recipe
+    return recipe.model_copy(update={"tokenizer": str(path.absolute().parent / recipe.tokenizer)})
 
 
 def find(name: str, folder: Path) -> Path:

@@ -88,6 +88,8 @@ MISTAKES = {
     GOOD + "splits: {sft: {per_source: 5000}}": ["unknown key 'splits.sft.per_source'; write sources: {belle-1m: {rows: 5000}"],
     GOOD + "splits: {5: {}}": ["my.yaml:3: splits.5: expected a word or text"],
     GOOD + "splits: {pretrain: {form: dialogue}}": ["my.yaml:3: splits.pretrain.form: expected text or pair (found 'dialogue')"],
+    GOOD + "tokenizer: ''": ["my.yaml:3: tokenizer: expected a path (found '')"],
+    GOOD + 'tokenizer: "a\\0b"': ["my.yaml:3: tokenizer: expected a path"],
     # what cannot be
     GOOD + "splits: {sft: {rows: 99999999999999999999}}": ["my.yaml:3: splits.sft.rows: expected less than or equal to 9007199254740992"],
     GOOD + "splits: {sft: {sources: {belle-1m: {weight: 1.0e+300}}}}": ["splits.sft.sources.belle-1m.weight: expected less than"],
@@ -214,6 +216,14 @@ def test_recipes_are_found_by_name_or_path(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     with pytest.raises(RecipeError, match="there is no recipe"):
         find("../sample", tmp_path / "inner")
+
+
+def test_a_tokenizer_is_beside_the_recipe_wherever_one_stands(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(GOOD + "tokenizer: mine/tokenizer.json\n", encoding="utf-8")
+    assert load(path).tokenizer == str(tmp_path / "mine/tokenizer.json")
+    path.write_text(GOOD + "tokenizer: /elsewhere/tokenizer.json\n", encoding="utf-8")
+    assert load(path).tokenizer == "/elsewhere/tokenizer.json"
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"name: \xe9"])
