@@ -129,8 +129,13 @@ def context(recipe: Recipe, data: Path, index: InputIndex, root: Path | None = N
 
     Raises:
         RecipeError: for a source that does not exist.
-        DataError: when the folder is missing, or holds nothing for the recipe, or, with `strict`, not all that it names.
+        DataError: when the folder is missing, or holds nothing for the recipe, or, with `strict`, not all that it names; when the
+            recipe's tokenizer cannot be read, which is first needed when most of the build is done.
     """
+    if recipe.tokenizer is not None:
+        from corpus.splits.budget import counter
+
+        counter(Path(recipe.tokenizer))
     known = registry()
     choices, own = _choices(recipe, known)
     sources = {name: resolve(name, own.get(name)) for name in choices}

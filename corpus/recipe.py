@@ -16,7 +16,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from corpus.errors import RecipeError, nearest
 from corpus.recipe_base import Model, as_kinds, as_number, as_tuple
-from corpus.recipe_splits import SPLIT_FORMS, Ask, Length, Pairs, SplitSpec, Thin, takes_requests
+from corpus.recipe_splits import FORM_TAKES, SPLIT_FORMS, Ask, Length, Pairs, SplitSpec, Thin, takes_requests
+from corpus.recipe_words import gone, place, sentence
 from corpus.schema import Kind
 from corpus.text.columns import MEASURES, SHARES, WORDS
 from corpus.text.settings import ALL_RULES, PERSONAL, Script, TextSettings, Traits
@@ -408,6 +409,13 @@ class Recipe(Model):
             raise ValueError(f"source {twice[0]!r} is named twice")
         return value
 
+    @field_validator("data", "tokenizer")
+    @classmethod
+    def _path(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or "\0" in value):
+            raise ValueError("expected a path")
+        return value
+
     @field_validator("template")
     @classmethod
     def _template(cls, value: str) -> str:
@@ -434,6 +442,10 @@ class Recipe(Model):
         for name, spec in self.splits.items():
             if spec.form is not None and name != "pretrain":
                 raise ValueError(f"splits.{name}.form: only pretrain has a choice of forms")
+            takes = Kind if name == "test" else FORM_TAKES[spec.form or SPLIT_FORMS[name]]
+            for kind in spec.kinds:
+                if kind not in takes:
+                    raise ValueError(f"splits.{name}.kinds: nothing for it can be made of a {kind}; it takes {', '.join(takes)}")
             if self.tokenizer is not None:
                 continue
             if spec.length is not None and spec.length.chars is None:
@@ -571,7 +583,10 @@ def load(path: Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise RecipeError(f"recipe {path}: cannot be read: {e}") from e
-    return parse(text, str(path))
+    recipe = parse(text, str(path))
+    if recipe.tokenizer is None:
+        return recipe
+    return recipe.model_copy(update={"tokenizer": str(path.absolute().parent / recipe.tokenizer)})
 
 
 def find(name: str, folder: Path) -> Path:
@@ -593,21 +608,23 @@ def find(name: str, folder: Path) -> Path:
 
 
 def _explain(where: str, root: yaml.Node | None, error: Any) -> str:
-    loc: tuple[Any, ...] = tuple(error["loc"])
-    line = _line(root, loc)
+    loc: tuple[Any, ...] = tuple(part for part in error["loc"] if part != "[key]")
     key = ".".join(str(p) for p in loc)
     value = error.get("input")
     if error["type"] == "extra_forbidden":
         known = _known_keys(loc[:-1])
-        return f"{where}:{line}: unknown key {key!r}{nearest(str(loc[-1]), known)}; known here are {', '.join(known)}"
+        hint = gone(str(loc[-1])) or nearest(str(loc[-1]), known)
+        return f"{where}:{_line(root, loc)}: unknown key {key!r}{hint}; known here are {', '.join(known)}"
     if error["type"] == "missing":
-        return f"{where}:{line}: key {key!r} is missing"
-    said = error["msg"].removeprefix("Value error, ")
+        return f"{where}:{_line(root, loc)}: key {key!r} is missing"
+    wrong = sentence(error, _known_keys(loc))
+    line = _line(root, loc or place(wrong))
     shown = repr(value) if not isinstance(value, (dict, list)) else type(value).__name__
     if isinstance(value, BaseModel):
         shown = type(value).__name__
     found = "" if error["type"] == "value_error" and isinstance(value, (dict, list)) else f" (found {shown[:200]})"
-    return f"{where}:{line}: {key or 'recipe'}: {said}{found}"
+    subject = key if key or place(wrong) else "recipe"
+    return f"{where}:{line}: {subject}{': ' if subject else ''}{wrong}{found}"
 
 
 def _known_keys(loc: tuple[Any, ...]) -> list[str]:

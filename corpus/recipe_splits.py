@@ -49,13 +49,29 @@ FORM_KINDS: dict[Form, tuple[Kind, ...]] = {
 """The kinds of row that a form takes when the recipe does not say. Dialogues that a split of preferences takes are *requests*: their answer
 is the chosen one, and the other is yet to be generated."""
 
+ANSWERED = (Kind.DIALOGUE, Kind.DOCUMENT)
+FORM_TAKES: dict[Form, tuple[Kind, ...]] = {
+    Form.TEXT: tuple(Kind),
+    Form.PAIR: ANSWERED,
+    Form.DIALOGUE: ANSWERED,
+    Form.PREFERENCE: (Kind.PREFERENCE, Kind.DIALOGUE),
+    Form.PROMPT: tuple(Kind),
+}
+"""The kinds of row of which a form can be made. A prompt, and what both sides of a preference continue, have no answer to learn; a
+document has no other answer that it could be preferred to."""
+
 REQUESTS = "-requests"
 """What is put behind the name of a split of preferences to name the folder of its requests."""
 
 Unit = Literal["rows", "tokens", "chars", "bytes"]
 UNITS: tuple[Unit, ...] = ("rows", "tokens", "chars", "bytes")
 
-_Count = Annotated[int, Field(ge=0)]
+_MOST = 2**53
+"""Counts are below it: nine thousand terabytes."""
+_Count = Annotated[int, Field(ge=0, le=_MOST)]
+_Length = Annotated[int, Field(ge=1, le=_MOST)]
+_Weight = Annotated[float, Field(ge=1e-9, le=1e9)]
+"""What is weighed against each other has a sum and quotients in floating point."""
 
 
 class Amount(Model):
@@ -96,7 +112,7 @@ class Ask(Amount):
     """
 
     share: Annotated[float, Field(gt=0, le=1)] | None = None
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    weight: _Weight | None = None
     repeat: Annotated[float, Field(gt=0, le=100)] = 1.0
 
     @field_validator("share", "weight", "repeat", mode="before")
@@ -114,8 +130,8 @@ class Length(Model):
         over: what becomes of a row whose last question and answer alone are longer: drop, or keep.
     """
 
-    tokens: Annotated[int, Field(ge=1)] | None = None
-    chars: Annotated[int, Field(ge=1)] | None = None
+    tokens: _Length | None = None
+    chars: _Length | None = None
     over: Literal["drop", "keep"] = "drop"
 
     @model_validator(mode="after")
@@ -138,7 +154,7 @@ class Thin(Model):
     """
 
     rule: Literal["short-answers"]
-    below: dict[Annotated[int, Field(ge=1)], Annotated[float, Field(ge=0, le=1)]]
+    below: dict[_Length, Annotated[float, Field(ge=0, le=1)]]
     most: Annotated[float, Field(ge=0, lt=1)] | None = None
     sources: tuple[str, ...] = ()
 
@@ -208,14 +224,14 @@ class SplitSpec(Amount):
         exact: the build fails when the split does not get what it asks for.
     """
 
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    weight: _Weight = 1.0
     sources: dict[str, Ask] = Field(default_factory=dict)
     kinds: tuple[Kind, ...] = ()
     form: Form | None = None
     eval: Annotated[float, Field(ge=0, lt=1)] = 0.0
     shared: bool = False
     upstream: tuple[Literal["train", "validation", "test"], ...] = ()
-    answer: Annotated[int, Field(ge=20)] = 512
+    answer: Annotated[int, Field(ge=20, le=1_000_000)] = 512
     length: Length | None = None
     thin: Thin | None = None
     pairs: Pairs = Pairs()
@@ -227,6 +243,8 @@ class SplitSpec(Amount):
         if isinstance(value, str):
             value = [value]
         if isinstance(value, list):
+            if not all(isinstance(name, str) for name in value):
+                raise ValueError("a list holds names alone; what is asked of a source stands behind its name: belle-1m: {rows: 5000}")
             return {name: {} for name in value}
         return {name: {} if ask is None else ask for name, ask in value.items()} if isinstance(value, dict) else value
 
@@ -243,12 +261,24 @@ class SplitSpec(Amount):
     @field_validator("form", mode="before")
     @classmethod
     def _form(cls, value: Any) -> Any:
-        return Form(value) if isinstance(value, str) and value in ("text", "pair") else value
+        if value is not None and value not in ("text", "pair"):
+            raise ValueError("expected text or pair")
+        return value and Form(value)
 
     @field_validator("weight", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
         return as_number(value)
+
+    @model_validator(mode="after")
+    def _shares(self) -> SplitSpec:
+        shares = [ask.share for ask in self.sources.values()]
+        if self.amount is None and shares and "*" not in self.sources and (whole := sum(s or 1 for s in shares)) < 1 - 1e-9:
+            raise ValueError(
+                f"the shares of its sources are {whole:g} together, and nothing is at most {whole:g} of itself: give the split a total, or "
+                f"one of the sources no share; a part of a source is drawn with repeat"
+            )
+        return self
 
     def ask(self, source: str) -> Ask | None:
         """What the split asks of a source; None when it does not take it."""

@@ -484,6 +484,17 @@ def test_nothing_to_build_is_said(tmp_path: Path) -> None:
             make_build(folder, tmp_path / "wh")
 
 
+def test_a_tokenizer_that_cannot_be_read_stops_a_build_before_it_begins(data: Path, root: Path, tmp_path: Path) -> None:
+    """Lengths are counted near the end: it was said after hours of cleaning and comparing."""
+    for content, said in ((None, "there is no file"), ("[]", "is no tokenizer")):
+        path = tmp_path / "tokenizer.json"
+        if content is not None:
+            path.write_text(content, encoding="utf-8")
+        with pytest.raises(DataError, match=said):
+            make_build(data, root, recipe_of(tokenizer=str(path)))
+        assert not (root / "parsed").exists()
+
+
 def test_a_named_source_without_files_is_an_error_where_the_recipe_is_strict(data: Path, root: Path) -> None:
     with pytest.raises(
         DataError, match=r"nothing found for medqa, imdb, and the recipe is strict[^\n]*\n  medqa: .+\n  imdb: corpus fetch"

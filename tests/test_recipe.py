@@ -50,7 +50,7 @@ MISTAKES = {
     "name: r\nsources:\n  - belle-1m\n  - name: lima\n    priorty: 3": ["my.yaml:5: unknown key 'sources.1.priorty'", "'priority'"],
     "name: r\nsources:\n  - {name: hh-rlhf, subsets: [harmles-base]}": ["my.yaml:3: source 'hh-rlhf' has no subset", "did you mean 'harmless-base'?"],
     "name: r\nsources: [{name: lima, subsets: x}]": ["my.yaml:2: source 'lima' has no subset 'x'; its files are of no subset"],
-    "name: r\nsources: [{name: belle-1m, commercial: maybe}]": ["my.yaml:2: sources.0.commercial: Input should be a valid boolean"],
+    "name: r\nsources: [{name: belle-1m, commercial: maybe}]": ["my.yaml:2: sources.0.commercial: expected true or false"],
     # missing
     "sources: [belle-1m]": ["my.yaml:1: key 'name' is missing"],
     "name: r": ["my.yaml:1: key 'sources' is missing"],
@@ -59,22 +59,46 @@ MISTAKES = {
     "name: r\nsources: {belle-1m: {}}": ["my.yaml:2: sources: expected a list of source names"],
     "name: r\nsources: [[belle-1m]]": ["my.yaml:2: sources.0"],
     "name: r\nsources: [null]": ["my.yaml:2: sources.0"],
-    "name: 3\nsources: [belle-1m]": ["my.yaml:1: name: Input should be a valid string (found 3)"],
+    "name: 3\nsources: [belle-1m]": ["my.yaml:1: name: expected a word or text (found 3)"],
     "name: Big Name\nsources: [belle-1m]": ["my.yaml:1: name: String should match pattern", "found 'Big Name'"],
     "name: ../up\nsources: [belle-1m]": ["my.yaml:1: name"],
     "name: main\nsources: [belle-1m]": ["my.yaml:1: name: 'main' means something else in the catalog"],
     "name: corpus\nsources: [belle-1m]": ["my.yaml:1: name: 'corpus' means something else"],
-    GOOD + "seed: '7'": ["my.yaml:3: seed: Input should be a valid integer (found '7')"],
-    GOOD + "seed: -1": ["my.yaml:3: seed: Input should be greater than or equal to 0"],
-    GOOD + "dedup: {exact: 1}": ["my.yaml:3: dedup.exact: Input should be a valid boolean (found 1)"],
+    GOOD + "seed: '7'": ["my.yaml:3: seed: expected a whole number, without a unit (found '7')"],
+    GOOD + "seed: -1": ["my.yaml:3: seed: expected greater than or equal to 0"],
+    GOOD + "dedup: {exact: 1}": ["my.yaml:3: dedup.exact: expected true or false (found 1)"],
     GOOD + "filter: [{measure: chars, max: lots}]": ["my.yaml:3: filter.0.max", "found 'lots'"],
     GOOD + "clean: [trim]": ["my.yaml:3: clean"],
-    GOOD + "splits: {sft: {eval: 1.0}}": ["my.yaml:3: splits.sft.eval: Input should be less than 1"],
-    GOOD + "splits: {sft: {weight: 0}}": ["my.yaml:3: splits.sft.weight: Input should be greater than 0"],
-    GOOD + "splits: {sft: {weight: .inf}}": ["my.yaml:3: splits.sft.weight: Input should be a finite number"],
+    GOOD + "splits: {sft: {eval: 1.0}}": ["my.yaml:3: splits.sft.eval: expected less than 1"],
+    GOOD + "splits: {sft: {weight: 0}}": ["my.yaml:3: splits.sft.weight: expected greater than or equal to"],
+    GOOD + "splits: {sft: {weight: .inf}}": ["my.yaml:3: splits.sft.weight: expected less than or equal to"],
     GOOD + "splits: {sft: {weight: .nan}}": ["my.yaml:3: splits.sft.weight"],
     GOOD + "splits: {sft: {upstream: [training]}}": ["my.yaml:3: splits.sft.upstream.0"],
     GOOD + "limits: {reject_share: 1.5}": ["my.yaml:3: limits.reject_share"],
+    # what pydantic alone would say in words of its own
+    GOOD + "decontaminate: off": ["my.yaml:3: decontaminate: to do without it write decontaminate: {enabled: false} (found False)"],
+    GOOD + "dedup: off": ["my.yaml:3: dedup: to do without it write dedup: {exact: false, near: false}"],
+    GOOD + "dedup: on": ["my.yaml:3: dedup: expected keys such as exact, near, threshold"],
+    GOOD + "dedup: {threshold: 80}": ["my.yaml:3: dedup.threshold: expected less than or equal to 1 (found 80.0)"],
+    GOOD + "splits: {sft: {thin: {rule: short-answers}}}": ["my.yaml:3: key 'splits.sft.thin.below' is missing"],
+    GOOD + "splits: {sft: {length: 500}}": ["my.yaml:3: splits.sft.length: expected keys such as tokens, chars, over (found 500)"],
+    GOOD + "splits: {sft: {sources: [{belle-1m: {rows: 3}}]}}": ["my.yaml:3: splits.sft.sources: a list holds names alone"],
+    GOOD + "splits: {sft: {sources: [[belle-1m]]}}": ["my.yaml:3: splits.sft.sources: a list holds names alone"],
+    GOOD + "splits: {sft: {sources: {belle-1m: 5000}}}": ["splits.sft.sources.belle-1m: expected keys such as rows, tokens"],
+    GOOD + "splits: {sft: {per_source: 5000}}": ["unknown key 'splits.sft.per_source'; write sources: {belle-1m: {rows: 5000}"],
+    GOOD + "splits: {5: {}}": ["my.yaml:3: splits.5: expected a word or text"],
+    GOOD + "splits: {pretrain: {form: dialogue}}": ["my.yaml:3: splits.pretrain.form: expected text or pair (found 'dialogue')"],
+    GOOD + "tokenizer: ''": ["my.yaml:3: tokenizer: expected a path (found '')"],
+    GOOD + 'tokenizer: "a\\0b"': ["my.yaml:3: tokenizer: expected a path"],
+    # what cannot be
+    GOOD + "splits: {sft: {rows: 99999999999999999999}}": ["my.yaml:3: splits.sft.rows: expected less than or equal to 9007199254740992"],
+    GOOD + "splits: {sft: {sources: {belle-1m: {weight: 1.0e+300}}}}": ["splits.sft.sources.belle-1m.weight: expected less than"],
+    GOOD + "splits: {sft: {sources: {belle-1m: {share: 0.5}}}}": ["my.yaml:3: splits.sft: the shares of its sources are 0.5 together"],
+    GOOD + "splits:\n  ppo: {}\n  sft: {kinds: [preference]}": [
+        "my.yaml:5: splits.sft.kinds: nothing for it can be made of a preference; it takes dialogue, document",
+    ],
+    GOOD + "splits: {rm: {kinds: [prompt]}}": ["splits.rm.kinds: nothing for it can be made of a prompt; it takes preference, dialogue"],
+    GOOD + "splits: {pretrain: {form: pair, kinds: [prompt]}}": ["my.yaml:3: splits.pretrain.kinds: nothing for it can be made of a prompt"],
     # unknown names
     "name: r\nsources:\n  - lima\n  - belle-1n": ["my.yaml:4: there is no source 'belle-1n'; did you mean 'belle-1m'"],
     GOOD + "template: human-asistant": ["my.yaml:3: template: there is no template 'human-asistant'; did you mean 'human-assistant' or "],
@@ -192,6 +216,14 @@ def test_recipes_are_found_by_name_or_path(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     with pytest.raises(RecipeError, match="there is no recipe"):
         find("../sample", tmp_path / "inner")
+
+
+def test_a_tokenizer_is_beside_the_recipe_wherever_one_stands(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(GOOD + "tokenizer: mine/tokenizer.json\n", encoding="utf-8")
+    assert load(path).tokenizer == str(tmp_path / "mine/tokenizer.json")
+    path.write_text(GOOD + "tokenizer: /elsewhere/tokenizer.json\n", encoding="utf-8")
+    assert load(path).tokenizer == "/elsewhere/tokenizer.json"
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"name: \xe9"])

@@ -7,8 +7,10 @@ same share of what it has. All numbers are in the unit of the split's total.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class Want:
     Attributes:
         available: how much there is, below the source's own cap.
         weight: among the sources of the split; None where none is given.
-        share: at most this share of what the split gets (of its total, where it has one).
+        share: at most this share of the split's total; where it has none, of what it gets, rounded up to a whole row.
     """
 
     available: int
@@ -49,20 +51,39 @@ def divide(total: int | None, wants: Mapping[str, Want]) -> dict[str, Part]:
     if total is not None:
         for name, w in wants.items():
             if w.share is not None:
-                most[name] = min(most[name], int(w.share * total))
+                most[name] = min(most[name], math.floor(_exact(w.share) * total))
         weights = _weights(wants, most)
         got = fill(total, most, weights)
         if all(w.weight is None for w in wants.values()):
             return {name: Part(got[name]) for name in wants}
         whole = sum(weights.values())
         return {name: Part(got[name], round(total * weights[name] / whole)) for name in wants}
-    got = dict(most)
-    while True:  # a share of what the split gets is a smaller number when the split gets less
-        whole = sum(got.values())
-        less = {name: min(n, int(share * whole)) if (share := wants[name].share) is not None else n for name, n in got.items()}
-        if less == got:
-            return {name: Part(n) for name, n in got.items()}
-        got = less
+    shares = {name: _exact(w.share) for name, w in wants.items() if w.share is not None}
+    bound = _bounded(most, shares)
+    return {name: Part(min(n, math.ceil(shares[name] * bound)) if name in shares else n) for name, n in most.items()}
+
+
+def _exact(share: float) -> Fraction:
+    """A share as it was written: 0.29 of 100 is 29, and not the 28 that binary fractions make of it."""
+    return Fraction(repr(share))
+
+
+def _bounded(most: Mapping[str, int], shares: Mapping[str, Fraction]) -> Fraction:
+    """The largest w with w = Σ min(most, share · w): what a split without a total gets when some sources have a share of it.
+
+    From the most that there is downwards, those whose share is less than they have are bound; the others alone say how much that can be.
+    Every round binds one more, or is the last.
+    """
+    whole = Fraction(sum(most.values()))
+    while True:
+        bound = [name for name, share in shares.items() if share * whole < most[name]]
+        left = 1 - sum((shares[name] for name in bound), Fraction(0))
+        free = sum(n for name, n in most.items() if name not in bound)
+        # Shares that are 1 together are kept by any amount; below 1 they are kept by nothing, unless somebody else is there.
+        less = min(whole, Fraction(free) / left) if left > 0 else whole
+        if less == whole:
+            return whole
+        whole = less
 
 
 def _weights(wants: Mapping[str, Want], most: Mapping[str, int]) -> dict[str, float]:

@@ -124,12 +124,12 @@ SELECT *, 0 AS copy FROM drawn AS d ANTI JOIN surplus AS s USING (row_id, split)
 INSERT INTO copies
 SELECT d.*, unnest(range(1, times)) AS copy FROM drawn AS d ANTI JOIN surplus AS s USING (row_id, split) WHERE times > 1;
 
--- The cap of each source.
+-- The cap of each source. A row that is larger than the whole cap takes no place from those that come after it.
 CREATE TEMP TABLE capped AS
-SELECT * EXCLUDE (sum), CASE total_unit WHEN 'tokens' THEN tokens WHEN 'chars' THEN chars WHEN 'bytes' THEN bytes ELSE 1 END AS size
+SELECT * EXCLUDE (taken, sum), CASE total_unit WHEN 'tokens' THEN tokens WHEN 'chars' THEN chars WHEN 'bytes' THEN bytes ELSE 1 END AS size
 FROM (
-    SELECT *, sum(CASE unit WHEN 'tokens' THEN tokens WHEN 'chars' THEN chars WHEN 'bytes' THEN bytes ELSE 1 END)
-        OVER (PARTITION BY split, source ORDER BY copy, ticket, row_id) AS sum
-    FROM copies
+    SELECT *, sum(taken) OVER (PARTITION BY split, source ORDER BY copy, ticket, row_id) AS sum
+    FROM (SELECT *, CASE unit WHEN 'tokens' THEN tokens WHEN 'chars' THEN chars WHEN 'bytes' THEN bytes ELSE 1 END AS taken FROM copies)
+    WHERE amount IS NULL OR taken <= amount
 )
 WHERE amount IS NULL OR sum <= amount;

@@ -5,7 +5,7 @@ SELECT any_value(partition) AS partition, row_id, any_value(source) AS source, s
     count(*)::INTEGER AS copies
 FROM (
     SELECT c.*, sum(c.size) OVER (PARTITION BY c.split, c.source ORDER BY c.copy, c.ticket, c.row_id) AS sum, q.most
-    FROM capped AS c JOIN quotas AS q USING (split, source)
+    FROM capped AS c JOIN quotas AS q USING (split, source) WHERE c.size <= q.most
 )
 WHERE sum <= most
 GROUP BY row_id, split;

@@ -29,7 +29,7 @@ from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import FileEntry, Partition
 
 NAME = "clean"
-VERSION = 5
+VERSION = 6
 
 _LIBRARIES = ("pyarrow", "polars", "numpy", "OpenCC", "pycld2")
 _ABOUT_SCRIPT = ("繁体", "繁體", "正體中文", "正体中文", "简体", "簡體", "raditional Chinese", "implified Chinese")

@@ -21,7 +21,7 @@ def folded(utf8: tuple[np.ndarray, np.ndarray], heads: np.ndarray, *, bare: bool
     Args:
         utf8: the texts, none null, as `marks.utf8` gives them.
         heads: a byte below 0x20 for every text (uint8).
-        bare: fold width too, and leave out punctuation.
+        bare: fold width too, and leave out punctuation and what is not seen (zero-width characters, marks of direction).
 
     Returns:
         The end of every text in the bytes (int64), and the bytes (uint8).
@@ -47,10 +47,10 @@ def _table() -> np.ndarray:
 
 @cache
 def _bare() -> np.ndarray:
-    """The same, with full-width forms as the plain ones, and without punctuation."""
+    """The same, with full-width forms as the plain ones, and without punctuation and format characters."""
     table = _table().copy()
     for code in range(0x20000):
-        if unicodedata.category(chr(code)).startswith("P"):
+        if unicodedata.category(chr(code)).startswith(("P", "Cf")):
             table[code] = 0
     for code in range(0xFF01, 0xFF5F):
         table[code] = table[code - 0xFEE0]

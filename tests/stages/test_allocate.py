@@ -364,6 +364,17 @@ def test_amounts_are_in_their_unit(tmp_path: Path, unit: str, most: int, got: in
         assert (line["unit"], line["got"]) == (unit, got)
 
 
+@pytest.mark.parametrize("spec", [{"sources": {"one": {"chars": 300}}}, {"chars": 300}])
+def test_a_row_that_no_cap_has_room_for_takes_no_place_from_others(tmp_path: Path, spec: dict[str, Any]) -> None:
+    """One book in front of the queue left a source with nothing."""
+    rows = [Row(prompt=n, size=1_000_000 if n % 2 else 10) for n in range(200)]
+    found = run(tmp_path, rows, {"sft": spec})
+    [line] = found.report
+    assert (line["got"], line["rows"]) == (300, 30)
+    assert all(n % 2 == 0 for n, _, _ in found.assigned)
+    assert {reason for reason, _ in found.ledger.values()} == {"over_cap"}
+
+
 def test_rows_are_repeated_and_drawn(tmp_path: Path) -> None:
     rows = [Row(prompt=n, source="one" if n < 1000 else "two") for n in range(2000)]
     spec = {"sources": {"one": {"repeat": 2.5}, "two": {"repeat": 0.25}}, "eval": 0.1}

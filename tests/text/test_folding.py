@@ -11,9 +11,9 @@ from corpus.text.folding import folded
 from corpus.text.marks import utf8
 
 
-def fold(*texts: str) -> list[bytes]:
+def fold(*texts: str, bare: bool = False) -> list[bytes]:
     """The folded bytes of each text, without its head."""
-    ends, data = folded(utf8(pl.Series(texts, dtype=pl.String)), np.full(len(texts), 7, dtype=np.uint8))
+    ends, data = folded(utf8(pl.Series(texts, dtype=pl.String)), np.full(len(texts), 7, dtype=np.uint8), bare=bare)
     starts = [0, *ends.tolist()]
     pieces = [bytes(data[a:b]) for a, b in zip(starts, ends.tolist(), strict=False)]
     assert all(p[0] == 7 for p in pieces)
@@ -25,6 +25,11 @@ def test_case_white_space_and_controls_are_forgotten_and_nothing_else() -> None:
         b"whatisthis?", "äöωя".encode(), "中文，。".encode(), b"", b"",
     ]  # fmt: skip
     assert fold("𐐀 😀\u200b") == ["𐐨😀\u200b".encode()]
+
+
+def test_questions_are_compared_without_what_is_not_seen() -> None:
+    assert fold("Ｗｈａｔ\u200b is\u00ad “this”\u202e？", "what is this", bare=True) == [b"whatisthis"] * 2
+    assert fold("1 + 1 = 2", "👩\u200d🌾", bare=True) == [b"1+1=2", "👩🌾".encode()]
 
 
 @given(st.lists(st.text(max_size=20), max_size=5))
