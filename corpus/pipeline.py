@@ -161,8 +161,9 @@ def context(recipe: Recipe, data: Path, index: InputIndex, root: Path | None = N
     else:
         unclaimed += [f.name for f in taken]
     present = {f.source.name for f in files}
-    named = (c.name for c in recipe.sources if c.name not in ("*", adopted.NAME))
-    missing = {name: obtained(sources[name], address=True) for name in named if name not in present}
+    named = {c.name: None for c in recipe.sources} | {name: None for spec in recipe.splits.values() for name in spec.sources}
+    absent = [name for name in named if name not in ("*", adopted.NAME) and name not in present]
+    missing = {name: obtained(sources[name], address=True) for name in absent}
     if missing and recipe.strict:
         ways = "".join(f"\n  {name}: {way}" for name, way in missing.items())
         raise DataError(f"{data}: nothing found for {', '.join(missing)}, and the recipe is strict; to get what is missing:{ways}")

@@ -250,8 +250,9 @@ def life(found: Life, *, as_json: bool) -> None:
         _say("\ncompared, and not near enough")
         for neighbour in found.nearly:
             _say(f"  {neighbour['row_id']}  {neighbour['source']}  {_similarity(neighbour)}")
-    for split, part, text in found.splits:
-        _block(f"in split {split}/{part}, template {found.template}", text)
+    for split, part, text, start in found.splits:
+        cut = f", without its first {count(start, 'turn')}, to keep the split's length" if start else ""
+        _block(f"in split {split}/{part}, template {found.template}{cut}", text)
 
 
 def neighbours(found: Found, *, as_json: bool) -> None:

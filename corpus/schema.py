@@ -467,6 +467,6 @@ DROP_REASONS = {
     "refusal": "a preference that prefers to decline",
     "adopted": "a request whose generated answer was adopted: the pair is the row in kept_row_id",
     "over_cap": "the split has as much as the recipe asks for",
-    "other_split": "its first question, or a near duplicate of it, is in another split or held out, and splits share no question",
+    "other_split": "its first question, or a near duplicate of it, fell to another split or is held out, and splits share no question",
     "not_asked": "no split of the recipe takes rows of this kind and source",
 }

@@ -47,7 +47,7 @@ class Life:
         differs: what differs between a near duplicate and the kept row, text by text that is not the same: (place, difference).
         stands_for: the rows that were dropped for this one: row_id, source, reason, detail, jaccard; the least similar first.
         nearly: for a kept row those that it was compared with and is not near to, nearest first: row_id, source, jaccard, prompts, answers.
-        splits: (split, part, text) for every split that holds it.
+        splits: (split, part, text, turns left out at the front) for every split that holds it.
         measures: what was measured of it, by column of schema MEASURED.
     """
 
@@ -62,7 +62,7 @@ class Life:
     differs: list[tuple[str, str]] = field(default_factory=list)
     stands_for: list[dict[str, Any]] = field(default_factory=list)
     nearly: list[dict[str, Any]] = field(default_factory=list)
-    splits: list[tuple[str, str, str]] = field(default_factory=list)
+    splits: list[tuple[str, str, str, int]] = field(default_factory=list)
     measures: dict[str, Any] = field(default_factory=dict)
     template: str = ""
 
@@ -99,7 +99,11 @@ def why(root: Path, row_id: str, *, recipe: str | None = None) -> Life:
                 "ORDER BY NOT kept, row_id"
             )
             life.cluster = db.execute(query, [full]).fetchall()
-            life.splits = db.execute("SELECT split, part, text FROM splits WHERE row_id = ? ORDER BY split", [full]).fetchall()
+            query = (
+                "SELECT DISTINCT s.split, s.part, s.text, a.start FROM splits AS s JOIN assigned AS a USING (row_id, split) "
+                "WHERE row_id = ? ORDER BY s.split"
+            )
+            life.splits = db.execute(query, [full]).fetchall()
             query = "SELECT container, encoding FROM files WHERE source = $source AND file = $file"
             account = _one(db, query, {"source": life.row["source"], "file": life.row["file"]})
         except duckdb.IOException as e:

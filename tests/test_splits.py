@@ -165,7 +165,7 @@ def test_near_duplicates_of_a_kept_row_are_never_in_another_split(tmp_path: Path
     clusters = query(root, "SELECT cluster_id, count(*) FILTER (WHERE kept) FROM clusters GROUP BY 1")
     assert sum(kept > 1 for _, kept in clusters) >= 3, "some clusters keep more than one row"
     assert query(root, "SELECT cluster_id FROM clusters JOIN places USING (row_id) GROUP BY 1 HAVING count(DISTINCT place) > 1") == []
-    assert query(root, "SELECT count(*) FROM dropped WHERE detail LIKE 'a near duplicate of it is in %'") != [(0,)]
+    assert query(root, "SELECT count(*) FROM dropped WHERE detail LIKE 'a near duplicate of it fell to %'") != [(0,)]
 
 
 def test_a_split_that_is_to_be_exact_says_what_is_short(

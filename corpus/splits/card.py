@@ -199,7 +199,8 @@ def _front_matter(facts: Facts) -> dict[str, Any]:
         "task_categories": ["text-generation"],
         "configs": [
             {
-                "config_name": "default",
+                # `datasets` keeps what it has loaded by the folder's name and this one, not by the files: it must tell every split apart.
+                "config_name": f"{facts.recipe}-{facts.split}-{facts.fingerprint[:12]}",
                 "data_files": [{"split": part, "path": f"{part}-*.parquet"} for part in facts.parts],
             }
         ],
@@ -259,8 +260,10 @@ def _made(facts: Facts) -> str:
     lines = []
     if clean.get("rules"):
         lines.append(f"Cleaned by the rules {', '.join(f'`{rule}`' for rule in clean['rules'])}.")
-    if limits:
-        lines.append(f"Filtered by {', '.join(sorted({_code(limit['measure']) for limit in limits}))}.")
+    here = {count.source for count in facts.counts}
+    measures = {limit["measure"] for limit in limits if not limit["sources"] or here & set(limit["sources"])}
+    if measures:
+        lines.append(f"Filtered by {', '.join(f'`{measure}`' for measure in sorted(measures))}.")
     if leaks.get("enabled"):
         lines.append(
             f"Rows that leak an evaluation row were left out: those with a prompt as similar as {leaks['near']:g}, or with "
@@ -270,7 +273,9 @@ def _made(facts: Facts) -> str:
         lines.append(f"Of rows that are equal, or as similar as {dedup['threshold']:g} (exact Jaccard of their shingles), one was kept.")
     elif dedup.get("exact"):
         lines.append("Of equal rows one was kept.")
-    if settings["splits"].get(facts.split.removesuffix(REQUESTS), {}).get("shared"):
+    own = settings["splits"].get(facts.split.removesuffix(REQUESTS), {})
+    lines += _rules(own, facts)
+    if own.get("shared"):
         lines.append("The split is shared: its rows may be in other splits of the recipe as well, but none that is held out.")
     else:
         shared = ", ".join(f"`{name}`" for name, spec in settings["splits"].items() if spec["shared"])
@@ -280,6 +285,33 @@ def _made(facts: Facts) -> str:
     return "".join(f"- {line}\n" for line in lines)
 
 
+def _rules(own: Mapping[str, Any], facts: Facts) -> list[str]:
+    """What the split's own rules did to its rows."""
+    lines = []
+    length, thin = own.get("length"), own.get("thin")
+    if length:
+        bound = f"{length['tokens']:,} tokens" if facts.tokenizer and length["tokens"] else f"{length['chars']:,} characters"
+        over = "dropped" if length["over"] == "drop" else "kept"
+        lines.append(
+            f"Conversations of more than {bound} lost their oldest turns, those of the system aside; rows whose last question and answer "
+            f"alone are longer were {over}."
+        )
+    if thin:
+        kept = ", ".join(f"{share:g} of those below {most} units" for most, share in thin["below"].items())
+        bound = "" if thin["most"] is None else f", and at most {thin['most']:g} of a source"
+        lines.append(f"Of rows with short answers a part was drawn: {kept}{bound}.")
+    if facts.form is Form.PREFERENCE:
+        pairs = own.get("pairs", {})
+        lines.append(
+            f"Of rankings {pairs.get('choice')} pairs were taken; pairs of a similarity of {pairs.get('near')} or more were left out."
+        )
+    if facts.form is not Form.TEXT and any(count.kind == "document" for count in facts.counts):
+        lines.append("Articles answer questions about their titles with their first sentences; the questions were worded by Yuliao.")
+    if any(count.rows > count.distinct for count in facts.counts):
+        lines.append("Some rows are there more than once; column `repeat` counts the copies.")
+    return lines
+
+
 def _template(template: Template) -> str:
     turns = [{"role": role, "content": f"({role})"} for role in ROLES]
     texts, spans = render(template, pa.array([turns], MESSAGES))
@@ -287,7 +319,8 @@ def _template(template: Template) -> str:
     learned = ", ".join(json.dumps(text[span["start"] : span["end"]]) for span in spans[0].as_py())
     return (
         f"`{template.name}`, version {template.version}. A turn of each role is rendered as\n\n{fenced(text)}\n"
-        f"and learned of it is {_code(learned)}. Whatever in a turn looked like a marker of the template was changed into something else.\n"
+        f"and learned of it is {_code(learned, cell=False)}. Whatever in a turn looked like a marker of the template was "
+        "changed into something else.\n"
     )
 
 
@@ -338,7 +371,10 @@ def _fingerprints(facts: Facts) -> str:
 
 def _settings(facts: Facts) -> str:
     own = facts.split.removesuffix(REQUESTS)
-    told = {**facts.settings, "splits": {own: facts.settings["splits"].get(own, {})}}
+    spec = dict(facts.settings["splits"].get(own, {}))
+    if facts.form is not Form.PREFERENCE:
+        spec.pop("pairs", None)
+    told = {**facts.settings, "splits": {own: spec}}
     text = yaml.safe_dump(_said(told), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
     return (
         "The settings of the recipe that decide what is in this split, its other splits and what is not set left out "
@@ -349,7 +385,8 @@ def _settings(facts: Facts) -> str:
 def _said(value: Any) -> Any:
     """A setting without what says nothing: null, and what is empty."""
     if isinstance(value, Mapping):
-        inner = {key: _said(each) for key, each in value.items()}
+        # JSON has no keys but texts; lengths are numbers again here.
+        inner = {int(key) if key.isdigit() else key: _said(each) for key, each in value.items()}
         return {key: each for key, each in inner.items() if each is not None and each not in ("", [], {})}
     return [_said(each) for each in value] if isinstance(value, list | tuple) else value
 
@@ -381,9 +418,11 @@ def _link(address: str) -> str:
     return f"<{html.escape(address, quote=True)}>" if _ADDRESS.fullmatch(address) else plain(address)
 
 
-def _code(text: str) -> str:
-    """Text in a code span that nothing in it can end, within a cell too."""
-    line = " ".join(_CONTROL.sub(" ", text).split()).replace("|", "\\|")
+def _code(text: str, *, cell: bool = True) -> str:
+    """Text in a code span that nothing in it can end, within a cell of a table too."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
+    if cell:
+        line = line.replace("|", "\\|")
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     ticks = "`" * (longest + 1)
     pad = " " if longest else ""

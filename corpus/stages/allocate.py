@@ -102,7 +102,11 @@ def run(task: Task, root: Path, report: Report) -> Partition:
         files: list[FileEntry] = _assigned(db, root, folder, print_, [p.key for p in cleaned])
         ledger = sql.text(_PACKAGE, "allocate_ledger.sql").format(**tables)
         files.append(save(db, ledger, root, f"dropped/{NAME}/{folder}.{print_}.parquet", DROPPED, "dropped"))
-        lines = asks.report(db.execute(sql.text(_PACKAGE, "allocate_report.sql")).fetchall(), quotas, task.spec["missing"])
+        refused = db.execute(
+            "SELECT split, source, reason, count(*) FROM alive WHERE reason IS NOT NULL GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        found = db.execute(sql.text(_PACKAGE, "allocate_report.sql")).fetchall()
+        lines = asks.report(found, quotas, refused, task.spec["missing"])
         allocation = pa.Table.from_pylist(lines, ALLOCATION.schema)
         files.append(write_table(root, f"allocate/{folder}/allocation.{print_}.parquet", allocation, "allocation"))
     return task.done(files, short=_short(recipe, lines))
@@ -158,9 +162,21 @@ class Asks:
                 weights[name] = takers[name].weight * amounts[name] * len(group) / whole
         return weights
 
-    def report(self, found: list[tuple[Any, ...]], quotas: Mapping[tuple[str, str], Part], missing: Iterable[str]) -> list[dict[str, Any]]:
-        """Lines of the table ALLOCATION, those of sources included that a split names and that gave it nothing."""
+    def report(
+        self, found: list[tuple[Any, ...]], quotas: Mapping[tuple[str, str], Part], refused: list[tuple[Any, ...]], missing: Iterable[str]
+    ) -> list[dict[str, Any]]:
+        """Lines of the table ALLOCATION, those of sources included that a split names and that gave it nothing.
+
+        Args:
+            found: what allocate_report.sql says.
+            quotas: what each source might have of each split.
+            refused: split, source, reason and number of rows that the split's own rules leave out.
+            missing: sources that were not found.
+        """
         lines = {}
+        why: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for split, source, reason, rows in refused:
+            why[split, source].append(f"{rows:,} {reason}")
         for split, source, unit, available, got, rows, held, requests, *steps in found:
             spec = self._recipe.splits[split]
             ask = spec.ask(source)
@@ -180,7 +196,7 @@ class Asks:
                 amount = ask.amount or spec.amount
                 lines[split, source] = nothing | {
                     "split": split, "source": source, "unit": amount[0] if amount else "rows", "asked": ask.amount and ask.amount[1],
-                    "reason": "not found in the data folder" if source in absent else "has no rows that fell to this split",
+                    "reason": "not found in the data folder" if source in absent else ", ".join(why[split, source]) or "no row fell to it",
                 }  # fmt: skip
         return [lines[key] for key in sorted(lines)]
 

@@ -15,9 +15,9 @@ lost AS (
     UNION ALL
     SELECT row_id, 'adopted', NULL, pair, 2 FROM answered
     UNION ALL
-    SELECT row_id, 'other_split', 'a near duplicate of it is in ' || home || ', ' || part, NULL, 3 FROM torn
+    SELECT row_id, 'other_split', 'a near duplicate of it fell to ' || home || ', ' || part, NULL, 3 FROM torn
     UNION ALL
-    SELECT DISTINCT c.row_id, 'other_split', 'its first question is in ' || p.split || ', ' || p.part, NULL, 3 FROM could AS c JOIN places AS p USING (opening)
+    SELECT DISTINCT c.row_id, 'other_split', 'its first question fell to ' || p.split || ', ' || p.part, NULL, 3 FROM could AS c JOIN places AS p USING (opening)
     UNION ALL
     SELECT row_id, reason, detail, NULL, 4 FROM alive WHERE reason IS NOT NULL
     UNION ALL

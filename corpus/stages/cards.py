@@ -21,7 +21,7 @@ from corpus.warehouse.commit import binary_file
 from corpus.warehouse.manifest import Partition
 
 NAME = "cards"
-VERSION = 1
+VERSION = 2
 
 _UNTOLD: dict[str, Any] = {
     **dict.fromkeys(("name", "about", "data", "seed", "tokenizer", "strict", "limits", "training"), True),
@@ -46,6 +46,7 @@ def plan(context: Context, rendered: list[Partition], sharded: list[Partition]) 
     settings = recipe.model_dump(mode="json", exclude=_UNTOLD)
     settings["clean"] = {**settings["clean"], "rules": list(recipe.clean.active)}
     del settings["clean"]["without"]
+    settings["sources"] = [s.model_dump(mode="json", exclude_defaults=True, exclude={"most_near"}) for s in recipe.sources]
     template = TEMPLATES[recipe.template]
     spoken = _languages(rendered)
     by_split: dict[str, list[Partition]] = defaultdict(list)

@@ -298,7 +298,10 @@ def test_ledger_says_why(tmp_path: Path) -> None:
     rows = [Row(prompt=n, kind=kind) for n in range(20) for kind in ("dialogue", "prompt")]
     found = run(tmp_path / "2", rows, {"sft": {}, "ppo": {"kinds": ["prompt"]}})
     assert {reason for reason, _ in found.ledger.values()} == {"other_split"}
-    assert {detail for _, detail in found.ledger.values()} == {"its first question is in sft, train", "its first question is in ppo, train"}
+    assert {detail for _, detail in found.ledger.values()} == {
+        "its first question fell to sft, train",
+        "its first question fell to ppo, train",
+    }
 
 
 @given(st.lists(ROWS, max_size=25), st.lists(ROWS, max_size=10), st.sampled_from([1, 3]))

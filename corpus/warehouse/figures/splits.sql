@@ -1,1 +1,1 @@
-SELECT split, part, count(*) AS rows FROM assigned GROUP BY ALL ORDER BY split, part DESC
+SELECT split, part, sum(copies)::BIGINT AS rows FROM assigned GROUP BY ALL ORDER BY split, part DESC
