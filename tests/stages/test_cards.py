@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -186,12 +188,29 @@ def test_the_datasets_library_loads_a_folder(made: Made, split: str, tmp_path: P
     assert next(iter(streamed))["row_id"] == made.rows(split, next(iter(told["parts"])))[0]["row_id"]
 
 
+def test_loaders_that_cache_by_name_tell_two_splits_apart(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` finds what it has loaded by the folder's last name and the name of the configuration, whatever the files are."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    cache = str(tmp_path / "cache")
+    first, other = made.root / "splits/r/sft", tmp_path / "another/sft"
+    shutil.copytree(first, other)
+    for file in other.glob("*.parquet"):
+        pq.write_table(pq.read_table(file, partitioning=None).slice(0, 1), file)
+    name = (other / "README.md").read_text(encoding="utf-8")
+    [config] = re.findall("config_name: (.+)", name)
+    (other / "README.md").write_text(name.replace(config, f"{config[:-1]}x"), encoding="utf-8")  # as another fingerprint does
+    assert len(datasets.load_dataset(str(first), split="train", cache_dir=cache)) > 1
+    assert len(datasets.load_dataset(str(other), split="train", cache_dir=cache)) == 1
+
+
 def test_the_hub_understands_the_front_matter(made: Made) -> None:
     from huggingface_hub import DatasetCard
 
     card = DatasetCard.load(made.root / "splits/r/sft/README.md")
     assert card.data.language == ["zh", "en"]
-    assert card.data.configs[0]["config_name"] == "default"
+    assert re.fullmatch("r-sft-[0-9a-f]{12}", card.data.configs[0]["config_name"])
 
 
 def test_a_card_is_swept_with_its_split(made: Made) -> None:
