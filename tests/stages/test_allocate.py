@@ -40,6 +40,7 @@ class Row(NamedTuple):
     size: int = 10
     short: bool = False
     answers: int | None = None
+    reason: str | None = None
 
 
 class Allocated(NamedTuple):
@@ -77,7 +78,7 @@ def _offers(recipe: Recipe, mine: list[tuple[int, Row]]) -> list[dict[str, Any]]
                         "row_id": _id(n), "source": row.source, "kind": row.kind, "held": (row.upstream or "train") != "train",
                         "opening_key": _key(row), "split": split, "request": request, "start": 0, "chars": row.size,
                         "bytes": row.size * 2, "tokens": None, "short": row.short,
-                        "answers": None if row.answers is None else _id(row.answers), "reason": None, "detail": None,
+                        "answers": None if row.answers is None else _id(row.answers), "reason": row.reason, "detail": None,
                     }
                 )  # fmt: skip
     return found
@@ -153,6 +154,7 @@ ROWS = st.builds(
     st.sampled_from([None, None, 0, 1, 2]),
     st.integers(1, 20),
     st.booleans(),
+    reason=st.none(),
 )
 ASK = st.fixed_dictionaries(
     {},
@@ -437,6 +439,10 @@ def test_requests_are_done_when_their_answer_was_adopted(tmp_path: Path) -> None
     found = run(tmp_path / "2", given_, splits)
     assert found.assigned == [(n, "rm-requests", "train") for n in (0, 1, 3)] + [(4, "rm", "train")]
     assert found.ledger == {2: ("adopted", None)}
+    # A request that is thinned out has no place that its pair could follow it to; the pair was judged by itself, and stays.
+    rows = [asked[0]._replace(reason="thinned"), Row(source="adopted", kind="preference", prompt=0, answers=0)]
+    found = run(tmp_path / "4", rows, splits)
+    assert (found.assigned, found.ledger) == ([(1, "rm", "train")], {0: ("thinned", None)})
     # The pair goes where its request is, whatever became of its own first question.
     given_[4] = given_[4]._replace(prompt=77)
     rows = [*given_, Row(prompt=77, upstream="test")]
