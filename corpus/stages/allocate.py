@@ -107,9 +107,10 @@ def run(task: Task, root: Path, report: Report) -> Partition:
         ).fetchall()
         found = db.execute(sql.text(_PACKAGE, "allocate_report.sql")).fetchall()
         lines = asks.report(found, quotas, refused, task.spec["missing"])
+        totals = {split: tuple(sums) for split, *sums in db.execute(sql.text(_PACKAGE, "allocate_totals.sql")).fetchall()}
         allocation = pa.Table.from_pylist(lines, ALLOCATION.schema)
         files.append(write_table(root, f"allocate/{folder}/allocation.{print_}.parquet", allocation, "allocation"))
-    return task.done(files, short=_short(recipe, lines))
+    return task.done(files, short=_short(recipe, lines, totals))
 
 
 _NO_ROWS = "(SELECT NULL::VARCHAR AS row_id, NULL::VARCHAR AS source, NULL::VARCHAR AS kind, NULL::VARCHAR AS upstream_split WHERE false)"
@@ -243,22 +244,23 @@ def _reason(ask: Ask | None, asked: int | None, available: int, got: int, due: i
     return "; ".join(why) or None
 
 
-def _short(recipe: Recipe, lines: list[dict[str, Any]]) -> list[list[Any]]:
-    """Of splits with `exact`, what did not get what was asked: split, source ("" for the total), unit, asked, available."""
+def _short(recipe: Recipe, lines: list[dict[str, Any]], totals: Mapping[str, tuple[int, int]]) -> list[list[Any]]:
+    """Of splits with `exact`, what did not get what was asked: split, source ("" for the total), unit, asked, and what there is, with
+    repetitions. In other units than rows, what is left of a cap when the next row does not fit is no shortage. `totals`: of a split in
+    the unit of its total what there was, and what it got."""
     short: list[list[Any]] = []
     for name, spec in recipe.splits.items():
         if not spec.exact:
             continue
-        mine = [line for line in lines if line["split"] == name]
-        short += [
-            [name, line["source"], line["unit"], ask.amount[1], line["available"]]
-            for line in mine
-            if (ask := spec.ask(line["source"])) is not None and ask.amount is not None and line["available"] < ask.amount[1]
-        ]
+        for line in (line for line in lines if line["split"] == name):
+            ask = spec.ask(line["source"]) or Ask()
+            there = int(line["available"] * ask.repeat)
+            if ask.amount is not None and max(there, line["got"]) < ask.amount[1]:
+                short.append([name, line["source"], line["unit"], ask.amount[1], there])
         if spec.amount is not None:
             unit, most = spec.amount
-            got = sum(line["got"] if line["unit"] == unit else 0 for line in mine)
-            if got < most and (unit == "rows" or sum(line["available"] for line in mine) < most):
+            there, got = totals.get(name, (0, 0))
+            if got < most and (unit == "rows" or there < most):
                 short.append([name, "", unit, most, got])
     return short
 

@@ -29,14 +29,14 @@ WHERE a.reason IS NULL AND q.weight > 0;
 CREATE TEMP TABLE wishes AS
 SELECT row_id, any_value(opening) AS opening, any_value(held) AS held, any_value(follows) AS follows, min((score, split)) AS wish
 FROM (
-    SELECT row_id, opening, held, follows, split,
+    SELECT row_id, opening, held, split, follows AND answers IN (SELECT row_id FROM could WHERE NOT shared) AS follows,
         -ln((md5_number_upper(opening::VARCHAR || split || $seed) // 2048 + 1)::DOUBLE / 9007199254740993.0) / weight AS score
     FROM could WHERE NOT shared
 )
 GROUP BY row_id;
 
 -- The choice that wins an opening, and the part that it falls to. What a publisher holds out comes first, and is held out here as well. A pair
--- that follows its request has no voice.
+-- that follows its request has no voice, unless the request has none itself.
 CREATE TEMP TABLE chosen AS
 SELECT w.opening, w.held, w.wish[1] AS score, w.wish[2] AS split,
     CASE

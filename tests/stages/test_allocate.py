@@ -39,6 +39,7 @@ class Row(NamedTuple):
     size: int = 10
     short: bool = False
     answers: int | None = None
+    reason: str | None = None
 
 
 class Allocated(NamedTuple):
@@ -76,7 +77,7 @@ def _offers(recipe: Recipe, mine: list[tuple[int, Row]]) -> list[dict[str, Any]]
                         "row_id": _id(n), "source": row.source, "kind": row.kind, "held": (row.upstream or "train") != "train",
                         "opening_key": _key(row), "split": split, "request": request, "start": 0, "chars": row.size,
                         "bytes": row.size * 2, "tokens": None, "short": row.short,
-                        "answers": None if row.answers is None else _id(row.answers), "reason": None, "detail": None,
+                        "answers": None if row.answers is None else _id(row.answers), "reason": row.reason, "detail": None,
                     }
                 )  # fmt: skip
     return found
@@ -152,6 +153,7 @@ ROWS = st.builds(
     st.sampled_from([None, None, 0, 1, 2]),
     st.integers(1, 20),
     st.booleans(),
+    reason=st.none(),
 )
 ASK = st.fixed_dictionaries(
     {},
@@ -393,6 +395,36 @@ def test_rows_are_repeated_and_drawn(tmp_path: Path) -> None:
     assert sorted(found.copies.values()) == [1] * 800 + [2] * 200
 
 
+@pytest.mark.parametrize(
+    ("repeat", "ask", "short"),
+    [
+        (2, {"rows": 1200}, None),
+        (2, {"chars": 12_005}, None),
+        (0.5, {"rows": 700}, 500),
+        (0.5, {"chars": 7000}, 5000),
+        (1, {"chars": 9_995}, None),
+        (2, {"rows": 2001}, 2000),
+    ],
+)
+def test_repetitions_count_where_a_split_is_to_be_exact(tmp_path: Path, repeat: float, ask: dict[str, int], short: int | None) -> None:
+    """1,000 rows of 10 characters: a source of which 1,200 were taken was said to have but 1,000, and one that gave half was not short."""
+    rows = [Row(prompt=n) for n in range(1000)]
+    found = run(tmp_path / "source", rows, {"sft": {"exact": True, "sources": {"one": {"repeat": repeat, **ask}}}})
+    assert [s[1:2] + s[4:] for s in found.short] == ([] if short is None else [["one", short]])
+    found = run(tmp_path / "total", rows, {"sft": {"exact": True, "sources": {"one": {"repeat": repeat}}, **ask}})
+    assert bool(found.short) == (short is not None)
+
+
+def test_a_total_is_counted_in_its_own_unit_where_sources_are_capped_in_another(tmp_path: Path) -> None:
+    rows = [Row(prompt=n) for n in range(100)]
+    splits = {"sft": {"exact": True, "chars": 300, "sources": {"one": {"rows": 30}}}}
+    assert run(tmp_path / "1", rows, splits).short == []
+    splits["sft"]["chars"] = 301
+    splits["sft"]["sources"] = {"one": {}}
+    assert run(tmp_path / "2", rows, splits).short == []
+    assert run(tmp_path / "3", rows[:30], splits).short == [["sft", "", "chars", 301, 300]]
+
+
 def test_short_answers_are_at_most_their_share(tmp_path: Path) -> None:
     rows = [Row(prompt=n, short=n % 2 == 0) for n in range(200)]
     found = run(tmp_path, rows, {"sft": {"thin": {"rule": "short-answers", "below": {30: 1}, "most": 0.25}}})
@@ -409,6 +441,10 @@ def test_requests_are_done_when_their_answer_was_adopted(tmp_path: Path) -> None
     found = run(tmp_path / "2", given_, splits)
     assert found.assigned == [(n, "rm-requests", "train") for n in (0, 1, 3)] + [(4, "rm", "train")]
     assert found.ledger == {2: ("adopted", None)}
+    # A request that is thinned out has no place that its pair could follow it to; the pair was judged by itself, and stays.
+    rows = [asked[0]._replace(reason="thinned"), Row(source="adopted", kind="preference", prompt=0, answers=0)]
+    found = run(tmp_path / "4", rows, splits)
+    assert (found.assigned, found.ledger) == ([(1, "rm", "train")], {0: ("thinned", None)})
     # The pair goes where its request is, whatever became of its own first question.
     given_[4] = given_[4]._replace(prompt=77)
     rows = [*given_, Row(prompt=77, upstream="test")]
