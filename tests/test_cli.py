@@ -104,7 +104,17 @@ def test_build_says_what_it_did_and_then_that_nothing_has_changed(run: Any, plac
     assert "(--all)" in said.out
     assert "(--all)" not in run("plan", *arguments, "--all").out
     planned = json.loads(run("plan", *arguments, "--json").out)
-    assert {c["stage"] for c in planned["changes"]} == {"filter", "evaluation", "leaks", "decontaminate", "dedup", "allocate", "render"}
+    assert {c["stage"] for c in planned["changes"]} == {
+        "filter",
+        "evaluation",
+        "leaks",
+        "decontaminate",
+        "dedup",
+        "allocate",
+        "render",
+        "shards",
+        "cards",
+    }
 
 
 def test_sql_audit_catalog_and_sources(run: Any, place: tuple[Path, Path, Path]) -> None:
