@@ -26,8 +26,8 @@ def life(built: tuple[Path, Path], condition: str) -> Life:
 
 def test_a_row_in_splits(built: tuple[Path, Path]) -> None:
     found = life(built, "source = 'alpaca' AND list_contains(splits, 'sft/train')")
-    assert [s for s, _, _ in found.splits if s != "tokenizer"] == ["sft"]
-    assert all(text.startswith("Human: ") for _, _, text in found.splits)
+    assert [s for s, _, _, _ in found.splits if s != "tokenizer"] == ["sft"]
+    assert all(text.startswith("Human: ") for _, _, text, _ in found.splits)
     assert found.dropped is None
     assert found.template == "human-assistant"
     assert found.raw is not None

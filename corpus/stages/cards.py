@@ -46,7 +46,9 @@ def plan(context: Context, rendered: list[Partition], sharded: list[Partition]) 
     settings = recipe.model_dump(mode="json", exclude=_UNTOLD)
     settings["clean"] = {**settings["clean"], "rules": list(recipe.clean.active)}
     del settings["clean"]["without"]
-    settings["sources"] = [s.model_dump(mode="json", exclude_defaults=True, exclude={"most_near"}) for s in recipe.sources]
+    chosen = [s.model_dump(mode="json", exclude_defaults=True, exclude={"most_near"}) for s in recipe.sources]
+    every = any(s.name == "*" for s in recipe.sources)  # a source of which nothing more is said is then among all
+    settings["sources"] = [s for s in chosen if not (every and set(s) == {"name"} and s["name"] != "*")]
     template = TEMPLATES[recipe.template]
     spoken = _languages(rendered)
     by_split: dict[str, list[Partition]] = defaultdict(list)

@@ -50,9 +50,12 @@ CASES: list[tuple[str, set[str], list[str]]] = [
         "AND split IN ('ppo', 'pretrain')",
     ]),
     ("one row in two splits", {
-        "splits_share_no_row", "splits_share_no_prompt", "splits_share_no_opening", "splits_share_no_exact_prompt", "splits_share_no_cluster",
-        "splits_are_as_assigned", "allocation_adds_up",
-    }, [f"INSERT INTO assigned BY NAME SELECT * REPLACE ('sft' AS split) FROM assigned WHERE row_id = {held('ppo')}"]),
+        "splits_share_no_row", "splits_share_no_prompt", "splits_share_no_opening", "splits_share_no_exact_prompt", "splits_are_as_assigned",
+        "allocation_adds_up",
+    }, ["INSERT INTO assigned BY NAME SELECT * REPLACE ('sft' AS split) FROM assigned WHERE row_id = "
+        "(SELECT min(row_id) FROM assigned WHERE split = 'ppo' AND row_id NOT IN (SELECT row_id FROM clusters) "
+        "AND row_id NOT IN (SELECT row_id FROM assigned WHERE split <> 'ppo'))",
+    ]),
     ("an allocation that says more than was assigned", {"allocation_adds_up"}, ["UPDATE allocation SET rows = rows + 1 WHERE split = 'sft' AND rows > 0"]),
     ("a pair with one side", {"pairs_differ"}, ["UPDATE preferences SET similarity = 1"]),
     ("a conversation that is too long", {"lengths_are_kept"}, [
