@@ -95,6 +95,25 @@ def role_codes(roles: pa.Array) -> np.ndarray:
     return codes.to_numpy().astype(np.uint8)
 
 
+def kept(roles: np.ndarray, offsets: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Which turns stay when conversations lose turns at the front, after those of the system (bool[turns]).
+
+    Args:
+        roles: of every turn its number in `schema.ROLES` (uint8[turns], see `role_codes`).
+        offsets: which turns each conversation has (int64[n + 1]).
+        starts: how many turns each loses, as `fit` has it (int32[n]).
+
+    Raises:
+        ValueError: when a conversation has fewer turns than it is to lose.
+    """
+    keep = np.ones(len(roles), dtype=np.bool_)
+    lost = _drop(roles, offsets, starts, keep)
+    if lost >= 0:
+        found = int(offsets[lost + 1] - offsets[lost])
+        raise ValueError(f"conversation {lost} has {found} turns with those of the system, and is to lose {starts[lost]} others")
+    return keep
+
+
 def drop_front(conversations: pa.ListArray, starts: np.ndarray) -> pa.ListArray:
     """Leaves out turns at the front of conversations, after those of the system.
 
@@ -113,11 +132,7 @@ def drop_front(conversations: pa.ListArray, starts: np.ndarray) -> pa.ListArray:
     flat = conversations.flatten()
     offsets = conversations.offsets.to_numpy().astype(np.int64)
     offsets -= offsets[0]
-    keep = np.ones(len(flat), dtype=np.bool_)
-    lost = _drop(role_codes(flat.field("role")), offsets, starts, keep)
-    if lost >= 0:
-        found = int(offsets[lost + 1] - offsets[lost])
-        raise ValueError(f"conversation {lost} has {found} turns with those of the system, and is to lose {starts[lost]} others")
+    keep = kept(role_codes(flat.field("role")), offsets, starts)
     ends = offsets - np.concatenate([[0], np.cumsum(starts, dtype=np.int64)])
     return pa.ListArray.from_arrays(pa.array(ends.astype(np.int32)), flat.filter(pa.array(keep)), type=MESSAGES)
 

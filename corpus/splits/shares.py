@@ -57,13 +57,8 @@ def divide(total: int | None, wants: Mapping[str, Want]) -> dict[str, Part]:
         if all(w.weight is None for w in wants.values()):
             return {name: Part(got[name]) for name in wants}
         whole = sum(weights.values())
-        return {
-            name: Part(
-                got[name],
-                round(total * weights[name] / whole) if w.share is None else min(round(total * weights[name] / whole), most[name]),
-            )
-            for name, w in wants.items()
-        }
+        due = {name: round(total * weight / whole) for name, weight in weights.items()}
+        return {name: Part(got[name], due[name] if w.share is None else min(due[name], most[name])) for name, w in wants.items()}
     shares = {name: _exact(w.share) for name, w in wants.items() if w.share is not None}
     bound = _bounded(most, shares)
     return {name: Part(min(n, math.ceil(shares[name] * bound)) if name in shares else n) for name, n in most.items()}

@@ -20,11 +20,11 @@ from corpus.executors.task import Report, Task
 from corpus.recipe import Recipe
 from corpus.recipe_splits import REQUESTS, Ask, SplitSpec, Unit, kinds_of
 from corpus.schema import ALLOCATION, ASSIGNED, CLUSTERS, DROPPED, OFFERED
+from corpus.sources import adopted
 from corpus.splits.shares import Part, Want, divide
 from corpus.stages import clean, dedup, offer, sql
 from corpus.stages.base import Context, parts
 from corpus.stages.dedup import save
-from corpus.stages.offer import ADOPTED
 from corpus.warehouse.commit import PartitionWriter, write_table
 from corpus.warehouse.manifest import FileEntry, Partition
 
@@ -151,7 +151,7 @@ class Asks:
         Where all rivals say how much they want, of the source or altogether, and in one unit, they are served in that proportion, each
         times its own weight: so a source that has too little for all of them is divided as they asked. It hangs on the recipe alone.
         """
-        takers = {n: s for n, s in self._recipe.splits.items() if source == ADOPTED or s.ask(source) is not None}
+        takers = {n: s for n, s in self._recipe.splits.items() if source == adopted.NAME or s.ask(source) is not None}
         weights = {name: spec.weight for name, spec in takers.items()}
         for group in _rivals({n: s for n, s in takers.items() if not s.shared}):
             wanted = {name: _wanted(takers[name], source) for name in group}

@@ -38,7 +38,7 @@ GROUP BY row_id;
 -- The choice that wins an opening, and the part that it falls to. What a publisher holds out comes first, and is held out here as well. A pair
 -- that follows its request has no voice, unless the request has none itself.
 CREATE TEMP TABLE chosen AS
-SELECT w.opening, w.held, w.wish[1] AS score, w.wish[2] AS split,
+SELECT w.opening, w.held, w.wish[2] AS split,
     CASE
         WHEN w.wish[2] = 'test' THEN 'test'
         WHEN w.held THEN 'eval'

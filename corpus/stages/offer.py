@@ -22,6 +22,7 @@ from corpus.executors.task import Report, Task
 from corpus.recipe import Recipe
 from corpus.recipe_splits import Form, SplitSpec, form_of, kinds_of
 from corpus.schema import CLEAN, OFFERED, PREFERENCES, ROLES, Kind
+from corpus.sources import adopted
 from corpus.splits.templates import TEMPLATES
 from corpus.stages.base import Context, parts
 from corpus.stages.clean import slices
@@ -32,9 +33,6 @@ from corpus.warehouse.manifest import Partition
 NAME = "offer"
 VERSION = 1
 
-ADOPTED = "adopted"
-"""The source of answers that a user's own model gave to requests; its rows are for the split that asked."""
-
 _ASKING = ("ppo", "dpo")
 """Splits whose rows must end where the assistant is to speak: TRL generates from them, or renders them with its chat template."""
 
@@ -43,15 +41,17 @@ _READ = tuple(c.name for c in CLEAN.columns if c.name not in ("subset", "file", 
 
 def plan(context: Context, cleaned: list[Partition]) -> list[Task]:
     """One task per clean partition."""
-    from corpus.splits.budget import fingerprint
-
     recipe = context.recipe
     template = TEMPLATES[recipe.template]
-    tokenizer = fingerprint(Path(recipe.tokenizer)) if recipe.tokenizer is not None else None
+    tokenizer = None
+    if recipe.tokenizer is not None:
+        from corpus.splits.budget import fingerprint  # imports numba, which takes longer than the walk of a small plan
+
+        tokenizer = fingerprint(Path(recipe.tokenizer))
     tasks = []
     for partition in cleaned:
         source = partition.key.partition("/")[0]
-        splits = {name: spec for name, spec in recipe.splits.items() if source == ADOPTED or spec.ask(source) is not None}
+        splits = {name: spec for name, spec in recipe.splits.items() if source == adopted.NAME or spec.ask(source) is not None}
         rules = {
             name: spec.model_dump(mode="json", include={"upstream", "answer", "length", "thin", "pairs"})
             | {"form": str(form_of(name, spec)), "kinds": [str(k) for k in kinds_of(name, spec)]}
@@ -183,11 +183,6 @@ class Talk:
         led = (codes[first] == ROLES.index("system")) & (np.diff(offsets) > 0) if len(codes) else np.zeros(len(column), dtype=bool)
         return cls(flat, codes, offsets, Sizes.of(texts, count), Sizes.of(pl.Series([template.preamble]), count).times(~led))
 
-    @property
-    def rows(self) -> int:
-        """Number of conversations."""
-        return len(self.offsets) - 1
-
     def last(self) -> np.ndarray:
         """For each conversation the place of its last message, or -1."""
         ends = self.offsets[1:] - 1
@@ -265,7 +260,7 @@ def offer(slice_: Slice, split: str, spec: SplitSpec, *, held: bool) -> pa.Table
     wanted = taken.to_numpy() & (asks.to_numpy() | ~request)
     wanted &= own
     at = np.flatnonzero(wanted)
-    fitted = _fit(slice_, form, spec, request, kind)
+    fitted = _fit(slice_, form, spec, kind)
     reasons, details = np.full(n, None, dtype=object), np.full(n, None, dtype=object)
     if form is Form.PREFERENCE:
         _pairs(slice_, spec, kind, reasons, details)
@@ -318,23 +313,23 @@ def _limit(slice_: Slice, spec: SplitSpec) -> tuple[str, int]:
     raise ValueError("the recipe's tokenizer and the split's length do not fit")  # recipes are checked for it
 
 
-def _fit(slice_: Slice, form: Form, spec: SplitSpec, request: np.ndarray, kind: pl.Series) -> _Fitted:
+def _fit(slice_: Slice, form: Form, spec: SplitSpec, kind: pl.Series) -> _Fitted:
     """Sizes in the form of the split, and what is left out of conversations that are longer than it allows."""
-    from corpus.splits.budget import fit
+    from corpus.splits.budget import fit, kept
 
     n = slice_.rows.num_rows
     talk = slice_.messages
     before = talk.before
-    kept = np.ones(len(talk.flat.rows), dtype=bool)
+    counted = np.ones(len(talk.flat.rows), dtype=bool)
     if form is Form.PROMPT:
-        kept[talk.last()[talk.answered()]] = False
+        counted[talk.last()[talk.answered()]] = False
         header = TEMPLATES[slice_.recipe.template].opens
         before = before + Sizes.of(pl.Series([header]), slice_.count).times(np.ones(n, dtype=np.int64))
     fixed, further = before, before
     if form is Form.PREFERENCE:
         sides = [side.sizes.sums(side.flat.rows, n) for side in (slice_.chosen, slice_.rejected)]
         fixed, further = before + sides[0].larger(sides[1]), before + sides[0] + sides[1]
-    whole = talk.sizes.sums(talk.flat.rows, n, kept) + further
+    whole = talk.sizes.sums(talk.flat.rows, n, counted) + further
     starts, over, least = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int64)
     document = (kind == "document").to_numpy() & (form is Form.TEXT)
     if document.any():
@@ -347,25 +342,12 @@ def _fit(slice_: Slice, form: Form, spec: SplitSpec, request: np.ndarray, kind: 
     total = whole.tokens if unit == "tokens" else whole.chars
     if each is None or base is None or total is None:
         raise ValueError("tokens are not counted")
-    found = fit(talk.roles, talk.offsets, np.where(kept, each, 0), base, most)
+    found = fit(talk.roles, talk.offsets, np.where(counted, each, 0), base, most)
     starts, over, least = found.starts, found.over, found.sizes
     starts[document], least[document] = 0, total[document]
     over[document] = total[document] > most
-    gone = _gone(talk, starts) & kept
+    gone = ~kept(talk.roles, talk.offsets, starts) & counted
     return _Fitted(starts, whole - talk.sizes.sums(talk.flat.rows, n, gone), over, least)
-
-
-def _gone(talk: Talk, starts: np.ndarray) -> np.ndarray:
-    """Which messages are left out: of every conversation so many after the leading turns of the system."""
-    system = talk.roles == ROLES.index("system")
-    first = talk.offsets[:-1][talk.flat.rows]
-    places = np.arange(len(system)) - first
-    # A turn of the system leads when all before it are the system's too.
-    others = np.concatenate([[0], np.cumsum(~system)])
-    leading = system & (others[1:] - others[first] == 0)
-    lead = np.bincount(talk.flat.rows[leading], minlength=talk.rows)
-    behind = places - lead[talk.flat.rows]
-    return (behind >= 0) & (behind < starts[talk.flat.rows])
 
 
 def _thin(slice_: Slice, form: Form, split: str, spec: SplitSpec, kind: pl.Series, reasons: np.ndarray, details: np.ndarray) -> np.ndarray:
@@ -407,7 +389,7 @@ def _pairs(slice_: Slice, spec: SplitSpec, kind: pl.Series, reasons: np.ndarray,
 def _adopted(rows: pa.Table, split: str) -> tuple[pa.Array, np.ndarray]:
     """For adopted rows the request that each answers; and which rows may go to this split: adopted ones to the one that asked."""
     n = rows.num_rows
-    if not n or rows["source"][0].as_py() != ADOPTED:
+    if not n or rows["source"][0].as_py() != adopted.NAME:
         return pa.nulls(n, pa.string()), np.ones(n, dtype=bool)
     meta = pl.Series(_one(rows["meta"]), dtype=pl.String)
     told = meta.str.json_decode(pl.Struct({"request": pl.String, "split": pl.String}))
