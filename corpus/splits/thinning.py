@@ -15,14 +15,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from corpus.splits.draws import GOLDEN, leading, mixed
 from corpus.text import characters, marks
 from corpus.text.counting import COLUMNS, count, stops
-
-_ID = 32
-"""Characters of a row_id."""
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +65,7 @@ def thin(lengths: np.ndarray, row_ids: pa.StringArray, split: str, seed: int, be
 def chances(row_ids: pa.StringArray, split: str, seed: int) -> np.ndarray:
     """A number from 0 to below 1 for every row, even over rows; it hangs on the row, the split and the seed alone (float64[n]).
 
-    The first 64 bits of the row_id are mixed with seed and split by the finaliser of splitmix64 (Steele, Lea and Flood 2014).
+    The first 64 bits of the row_id are mixed with seed and split by the finaliser of splitmix64 (`corpus.splits.draws`).
 
     Raises:
         ValueError: when a row_id is not 32 hexadecimal characters.
@@ -78,32 +73,6 @@ def chances(row_ids: pa.StringArray, split: str, seed: int) -> np.ndarray:
     named = np.uint64(int.from_bytes(blake2b(split.encode(), digest_size=8).digest(), "little"))
     seeded = np.uint64(seed % (1 << 64))
     with np.errstate(over="ignore"):
-        salt = _mixed(np.atleast_1d(seeded + _GOLDEN)) ^ named
-        mixed = _mixed(_mixed(_numbers(row_ids) ^ salt) + _GOLDEN)
-    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _mixed(x: np.ndarray) -> np.ndarray:
-    x = (x ^ (x >> np.uint64(30))) * _MIX_1
-    x = (x ^ (x >> np.uint64(27))) * _MIX_2
-    return x ^ (x >> np.uint64(31))
-
-
-def _numbers(row_ids: pa.StringArray) -> np.ndarray:
-    """The first 16 of the 32 hexadecimal characters of every row_id, as a number (uint64)."""
-    offsets, data = marks.utf8(pl.Series(row_ids, dtype=pl.String))
-    if (np.diff(offsets) != _ID).any():
-        raise ValueError(f"a row_id is {_ID} hexadecimal characters; there are others")
-    digits = _digits()[data[offsets[0] : offsets[-1]]].reshape(-1, _ID)[:, :16]
-    if (digits > 15).any():
-        raise ValueError("a row_id is hexadecimal; there are others")
-    pairs = digits[:, ::2] << 4 | digits[:, 1::2]
-    return np.ascontiguousarray(pairs).view(">u8").ravel().astype(np.uint64)
-
-
-def _digits() -> np.ndarray:
-    """The value of every byte as a hexadecimal digit; 255 for those that are none."""
-    table = np.full(256, 255, dtype=np.uint8)
-    for value, sign in enumerate("0123456789abcdef"):
-        table[ord(sign)] = value
-    return table
+        salt = mixed(np.atleast_1d(seeded + GOLDEN)) ^ named
+        drawn = mixed(mixed(leading(row_ids) ^ salt) + GOLDEN)
+    return (drawn >> np.uint64(11)).astype(np.float64) * 2.0**-53
