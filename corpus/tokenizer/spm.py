@@ -16,7 +16,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,12 +29,19 @@ from corpus.errors import CorpusError, DataError, UsageError
 from corpus.tokenizer import spm_model
 from corpus.tokenizer.spec import Kind, TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
+from corpus.tokenizer.spm_seeds import seeds
 
 COVERAGE = 0.9995
 """Share of the characters of a text that are to be pieces of their own; the others are spelled in bytes. Sentencepiece's default."""
 
 THREADS = 4
 """Unigram adds up floats by thread: a number that does not follow the machine, so that the same text gives the same model everywhere."""
+
+SEEDS = 300_000
+SEEDS_PER_TOKEN = 10
+"""Substrings that a unigram model is pruned from: at least so many, and so many for each token."""
+
+_NAMES = ("unk", "bos", "eos", "pad")
 
 TAB = "\t"
 """A symbol in every model, since sentencepiece uses it as a mark of its own and never learns it."""
@@ -44,7 +54,7 @@ WORDS = "|".join(
         r"'(?:s|t|re|ve|m|ll|d)\b",
         rf"{_MARK}?[{_HAN}]{{1,16}}",
         rf" {{0,16}}[{_HAN}]{{1,16}}",
-        rf" {{0,16}}[\p{{L}}\p{{M}}&&[^{_HAN}]]{{1,64}}",
+        rf"(?:{_MARK}| {{0,16}})[\p{{L}}\p{{M}}&&[^{_HAN}]]{{1,64}}",
         r" {0,16}\p{N}",
         rf" {{0,16}}{_MARK}{{1,16}}[\r\n]{{0,8}}",
         r"[\r\n]{1,16}",
@@ -80,17 +90,26 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
     meta = len(specials.special) + len(symbols) + 256
     words, characters = counted(texts)
     unigram = spec.kind is Kind.SENTENCEPIECE_UNIGRAM
-    # The library finds the names of special tokens and bytes among pieces: spelling them must not need a character that is none (spm_model).
-    names = "".join(sorted({*"<0x123456789ABCDEF>", *"".join(specials.special)})).replace(" ", spm_model.SPACE) if unigram else ""
-    alphabet = _alphabet(words, (spec.vocab_size - meta - len(names)) // 2, spec, meta + len(names))
+    # A space without a piece would be spelled in the bytes of U+2581, and come back as that. And the library finds the names of special
+    # tokens and bytes among a unigram model's pieces: spelling them must not need a character that is none (spm_model).
+    needed = {spm_model.SPACE}
+    if unigram:
+        needed |= set("<0x123456789ABCDEF>" + "".join(specials.special).replace(" ", spm_model.SPACE))
+    alphabet = _alphabet(words, (spec.vocab_size - meta - len(needed)) // 2, spec, meta + len(needed))
     words = _within(words, alphabet)
     if words.is_empty():
         raise CorpusError(f"{spec.kind.value}: there is no text to learn a tokenizer from; expected at least one character in the split")
-    model = _learn(words, spec, specials, symbols, names)
-    found = spm_model.pieces(model)
+    required = "".join(sorted(needed))
     if unigram:
-        found = spm_model.quantised(found)
-        model = spm_model.rewritten(model, found)
+        # Seeds are lines of a file: a line break needs another name while it is learnt.
+        line = next(chr(code) for code in range(0xE000, 0xF8FF) if code not in alphabet and chr(code) not in "".join(specials.plain))
+        aliased = words.with_columns(pl.col("word").str.replace_all("\n", line, literal=True))
+        model = _learn(aliased, spec, specials, [symbol.replace("\n", line) for symbol in symbols], required)
+        found = spm_model.quantised([replace(p, text=p.text.replace(line, "\n")) for p in spm_model.pieces(model)])
+        model = spm_model.rewritten(model, found, line)
+    else:
+        model = _learn(words, spec, specials, symbols, required)
+        found = spm_model.pieces(model)
     tokenizer = (spm_model.unigram if unigram else spm_model.bpe)(found, specials)
     learnt = int((words["count"] * words["word"].str.len_chars()).sum())
     facts = {
@@ -116,7 +135,9 @@ def counted(texts: Iterable[pl.Series]) -> tuple[pl.DataFrame, int]:
     parts: list[pl.DataFrame] = []
     for text in texts:
         characters += int(text.str.len_chars().sum())
-        parts.append(text.str.extract_all(WORDS).explode().drop_nulls().to_frame("word").group_by("word").agg(count=pl.len().cast(pl.Int64)))
+        parts.append(
+            text.str.extract_all(WORDS).explode().drop_nulls().to_frame("word").group_by("word").agg(count=pl.len().cast(pl.Int64))
+        )
         if len(parts) > _BATCH:
             parts = [_summed(parts)]
     if not parts:
@@ -175,16 +196,18 @@ def _rows(words: pl.DataFrame) -> Iterator[str]:
         yield from part.select(pl.format("{}\t{}", "word", "count")).to_series()
 
 
-def _learn(words: pl.DataFrame, spec: TokenizerSpec, specials: Specials, symbols: list[str], names: str) -> bytes:
+def _learn(words: pl.DataFrame, spec: TokenizerSpec, specials: Specials, symbols: list[str], needed: str) -> bytes:
+    """The `.model` as sentencepiece writes it."""
     import sentencepiece
 
+    unigram = spec.kind is Kind.SENTENCEPIECE_UNIGRAM
     options: dict[str, Any] = {
-        "model_type": "unigram" if spec.kind is Kind.SENTENCEPIECE_UNIGRAM else "bpe",
+        "model_type": "unigram" if unigram else "bpe",
         "input_format": "tsv",
         "vocab_size": spec.vocab_size,
         "hard_vocab_limit": False,
         "character_coverage": 1.0,  # the alphabet was chosen already
-        "required_chars": names,
+        "required_chars": needed,
         "normalization_rule_name": "identity",
         "add_dummy_prefix": False,
         "remove_extra_whitespaces": False,
@@ -196,12 +219,22 @@ def _learn(words: pl.DataFrame, spec: TokenizerSpec, specials: Specials, symbols
         "user_defined_symbols": symbols,
         "num_threads": THREADS,
         "minloglevel": 3,
-        **{f"{name}_id": i for i, name in enumerate(("unk", "bos", "eos", "pad"))},
-        **{f"{name}_piece": text for name, text in zip(("unk", "bos", "eos", "pad"), specials.special, strict=False)},
+        **{f"{name}_id": i for i, name in enumerate(_NAMES)},
+        **{f"{name}_piece": text for name, text in zip(_NAMES, specials.special, strict=False)},
     }
     out = io.BytesIO()
     try:
-        sentencepiece.SentencePieceTrainer.train(sentence_iterator=_rows(words), model_writer=out, **options)
+        with TemporaryDirectory(prefix="yuliao-") as folder:
+            if unigram:
+                start = seeds(words, max(SEEDS, SEEDS_PER_TOKEN * spec.vocab_size)).with_columns(
+                    pl.col("piece").str.replace_all(" ", spm_model.SPACE, literal=True)
+                )
+                path = Path(folder) / "seeds.tsv"
+                start.write_csv(path, separator="\t", include_header=False, quote_style="never")
+                options |= {"seed_sentencepieces_file": str(path), "seed_sentencepiece_size": len(start) + 0x110000}
+            sentencepiece.SentencePieceTrainer.train(sentence_iterator=_rows(words), model_writer=out, **options)
     except (RuntimeError, OSError) as error:
-        raise DataError(f"{spec.kind.value}: sentencepiece could not learn {spec.vocab_size} tokens from {len(words)} words: {error}") from error
+        raise DataError(
+            f"{spec.kind.value}: sentencepiece could not learn {spec.vocab_size} tokens from {len(words)} words: {error}"
+        ) from error
     return out.getvalue()

@@ -38,6 +38,10 @@ _QUANTUM = 8
 _SURE = 512.0
 """Score of a symbol's character: more than breaking two pieces of sixteen characters into single ones can cost (30 times some -17)."""
 _NEVER = -1e5
+_TRAINER = 2
+"""Field of a model: what it was trained with."""
+_SEEDS = (14, 54)
+"""Fields of that: how many seeds, and the path of their file."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -84,18 +88,29 @@ def pieces(model: bytes) -> list[Piece]:
     return found
 
 
-def rewritten(model: bytes, new: Iterable[Piece]) -> bytes:
-    """The `.model` with other pieces; the rest of it stays as it is."""
+def rewritten(model: bytes, new: Iterable[Piece], line: str) -> bytes:
+    """The `.model` with other pieces.
+
+    The rest of it stays as it is, but for what would tell of a temporary file (the seeds') and for line breaks under another name.
+
+    Args:
+        model: the bytes.
+        new: its pieces.
+        line: how a line break was called in training.
+    """
     out = bytearray()
     for piece in new:
         text = piece.text.encode()
-        body = b"\x0a" + _varint(len(text)) + text + b"\x15" + struct.pack("<f", piece.score)
+        body = _field(1, _BYTES, text) + _field(2, _FIXED32, struct.pack("<f", piece.score))
         if piece.type is not Type.NORMAL:
-            body += b"\x18" + _varint(int(piece.type))
-        out += b"\x0a" + _varint(len(body)) + body
+            body += _field(3, _VARINT, _varint(int(piece.type)))
+        out += _field(1, _BYTES, body)
     for field, wire, value in _fields(model):
+        if field == _TRAINER:
+            parts = ((n, w, v.replace(line.encode(), b"\n") if w == _BYTES else v) for n, w, v in _fields(value) if n not in _SEEDS)
+            value = b"".join(_field(*part) for part in parts)
         if field != 1:
-            out += _varint(field << 3 | wire) + (_varint(len(value)) + value if wire == _BYTES else value)
+            out += _field(field, wire, value)
     return bytes(out)
 
 
@@ -229,6 +244,11 @@ def _number(message: bytes, at: int) -> tuple[int, int]:
     raise _broken()
 
 
+def _field(number: int, wire: int, value: bytes) -> bytes:
+    """A field's bytes, as `_fields` reads them."""
+    return _varint(number << 3 | wire) + (_varint(len(value)) if wire == _BYTES else b"") + value
+
+
 def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 127:
@@ -239,4 +259,6 @@ def _varint(value: int) -> bytes:
 
 
 def _broken() -> DataError:
-    return DataError("this is not a sentencepiece model: its bytes are not the pieces of one; expected the `.model` that sentencepiece wrote")
+    return DataError(
+        "this is not a sentencepiece model: its bytes are not the pieces of one; expected the `.model` that sentencepiece wrote"
+    )
