@@ -77,8 +77,8 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
         specials: the special tokens and symbols, whose ids they begin with.
 
     Returns:
-        The tokenizer, sentencepiece's `.model` with the same ids, and how many characters of the text were learnt from
-        (`characters_learnt` of `characters`; the others are tabs, rare and reserved ones, which have bytes), with `words`, `alphabet` and `vocab_size`.
+        The tokenizer, sentencepiece's `.model` with the same ids, and as facts how many characters of the text were learnt from
+        (`characters_learnt` of `characters`; the others are tabs, rare and reserved ones), `words`, `alphabet` and `vocab_size`.
 
     Raises:
         CorpusError: sentencepiece is not installed, or there is no text.
@@ -91,10 +91,10 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
     words, characters = counted(texts)
     unigram = spec.kind is Kind.SENTENCEPIECE_UNIGRAM
     # A space without a piece would be spelled in the bytes of U+2581, and come back as that. And the library finds the names of special
-    # tokens and bytes among a unigram model's pieces: spelling them must not need a character that is none (spm_model).
+    # tokens and bytes among a unigram model's pieces: spelling them must not need a character that is none (spm_model). The same goes for symbols.
     needed = {spm_model.SPACE}
     if unigram:
-        needed |= set("<0x123456789ABCDEF>" + "".join(specials.special).replace(" ", spm_model.SPACE))
+        needed |= set("<0x123456789ABCDEF>" + "".join((*specials.special, *symbols)).replace(" ", spm_model.SPACE)) - {TAB}
     alphabet = _alphabet(words, (spec.vocab_size - meta - len(needed)) // 2, spec, meta + len(needed))
     words = _within(words, alphabet)
     if words.is_empty():
@@ -104,7 +104,7 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
         # Seeds are lines of a file: a line break needs another name while it is learnt.
         line = next(chr(code) for code in range(0xE000, 0xF8FF) if code not in alphabet and chr(code) not in "".join(specials.plain))
         aliased = words.with_columns(pl.col("word").str.replace_all("\n", line, literal=True))
-        model = _learn(aliased, spec, specials, [symbol.replace("\n", line) for symbol in symbols], required)
+        model = _learn(aliased, spec, specials, [symbol.replace("\n", line) for symbol in symbols], required.replace("\n", line))
         found = spm_model.quantised([replace(p, text=p.text.replace(line, "\n")) for p in spm_model.pieces(model)])
         model = spm_model.rewritten(model, found, line)
     else:
@@ -150,7 +150,7 @@ def _summed(parts: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _alphabet(words: pl.DataFrame, most: int, spec: TokenizerSpec, taken: int) -> np.ndarray:
-    """Code points that are pieces of their own: the most frequent ones, up to `COVERAGE` of all and to half of the room that pieces have."""
+    """Code points that are pieces of their own: the most frequent ones, up to `COVERAGE` of all and to half of the pieces."""
     if most < 1:
         raise UsageError(
             f"vocab_size {spec.vocab_size} is too small for {spec.kind.value}: special tokens, symbols and bytes alone are {taken}; "
@@ -183,17 +183,21 @@ def _symbols(specials: Specials) -> list[str]:
     known = {f"<0x{byte:02X}>" for byte in range(256)} | set(specials.special)
     seen: set[str] = set()
     for symbol in symbols:
-        if "\0" in symbol or len(symbol.encode()) > 4096:
-            raise UsageError(f"symbol {symbol[:40]!r}: sentencepiece has no symbols with NUL and none over 4,096 bytes; leave it out")
+        if "\0" in symbol or "▅" in symbol or len(symbol.encode()) > 4096:
+            raise UsageError(
+                f"symbol {symbol[:40]!r}: sentencepiece has no symbols with NUL or U+2585, and none over 4,096 bytes; leave it out"
+            )
         if symbol in known or symbol in seen:
             raise UsageError(f"symbol {symbol!r} is a token already (spaces are U+2581 to sentencepiece); leave it out")
         seen.add(symbol)
     return symbols
 
 
-def _rows(words: pl.DataFrame) -> Iterator[str]:
+def _rows(words: pl.DataFrame, needed: str) -> Iterator[str]:
+    """Lines as sentencepiece reads them: word, tab, count. The needed characters once each: it omits some that never occur."""
     for part in words.iter_slices(100_000):
         yield from part.select(pl.format("{}\t{}", "word", "count")).to_series()
+    yield from (f"{char}\t1" for char in needed)
 
 
 def _learn(words: pl.DataFrame, spec: TokenizerSpec, specials: Specials, symbols: list[str], needed: str) -> bytes:
@@ -232,9 +236,8 @@ def _learn(words: pl.DataFrame, spec: TokenizerSpec, specials: Specials, symbols
                 path = Path(folder) / "seeds.tsv"
                 start.write_csv(path, separator="\t", include_header=False, quote_style="never")
                 options |= {"seed_sentencepieces_file": str(path), "seed_sentencepiece_size": len(start) + 0x110000}
-            sentencepiece.SentencePieceTrainer.train(sentence_iterator=_rows(words), model_writer=out, **options)
+            sentencepiece.SentencePieceTrainer.train(sentence_iterator=_rows(words, needed), model_writer=out, **options)
     except (RuntimeError, OSError) as error:
-        raise DataError(
-            f"{spec.kind.value}: sentencepiece could not learn {spec.vocab_size} tokens from {len(words)} words: {error}"
-        ) from error
+        what = f"{spec.kind.value}: sentencepiece could not learn {spec.vocab_size} tokens from {len(words)} different words"
+        raise DataError(f"{what}: {error}; expected more text, or fewer tokens") from error
     return out.getvalue()

@@ -14,6 +14,7 @@ LONGEST = 16
 """Characters of a piece at most: sentencepiece's default."""
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_SCHEMA = {"piece": pl.String, "count": pl.Int64}
 _END = np.uint32(0xFFFFFFFF)
 
 
@@ -55,7 +56,8 @@ def seeds(words: pl.DataFrame, most: int) -> pl.DataFrame:
         rows = np.stack([place[first][kept], np.full(int(kept.sum()), length), count[kept]])
         found.append(rows[:, np.argsort(-rows[2], kind="stable")[:most]])
     if not found:
-        return pl.DataFrame(schema={"piece": pl.String, "count": pl.Int64})
+        return pl.DataFrame(schema=_SCHEMA)
     places, sizes, counts = np.concatenate(found, axis=1)
     best = np.lexsort((places, sizes, -counts * sizes))[:most]
-    return pl.DataFrame({"piece": [text[a : a + n] for a, n in zip(places[best], sizes[best], strict=True)], "count": counts[best]})
+    texts = [text[a : a + n] for a, n in zip(places[best], sizes[best], strict=True)]
+    return pl.DataFrame({"piece": texts, "count": counts[best]}, schema=_SCHEMA)
