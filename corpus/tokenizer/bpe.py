@@ -1,9 +1,9 @@
 """Byte-level BPE, lossless: the default.
 
-A token is whole characters, or a part of one: never the end of one and the beginning of another, which the library's trainer learns too, and
-which no text can be cut at. So there are two streams of merges that do not touch: within characters, over how often each character occurs,
-and between whole characters. A pair of characters is never more frequent than either of them, so both streams in the order of their counts
-are what one greedy run over all of it would give, with a third of the symbols for Chinese.
+A token is whole characters, or a part of one: never the end of one and the beginning of another, which the library's trainer learns too,
+and at which no text can be cut. So there are two streams of merges that do not touch: within characters, over how often each character
+occurs, and between whole characters. A pair of characters is never more frequent than either of them, so both streams in the order of their
+counts are what one greedy run over all of it would give, with a third of the symbols for Chinese.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _merged(
 ) -> list[tuple[int, int, bytes, bytes]]:
     """Merges as count, ordinal and the texts of the two."""
     learnt = learn(symbols, ends, weights, texts, room)
-    merges = []
+    merges: list[tuple[int, int, bytes, bytes]] = []
     for left, right, made, count_ in zip(*(a.tolist() for a in (learnt.left, learnt.right, learnt.made, learnt.counts)), strict=True):
         if made == len(texts):
             texts.append(texts[left] + texts[right])

@@ -1,7 +1,7 @@
 """How often each distinct piece occurs: the only thing of a text that learning needs.
 
-English repeats its words, and Chinese runs of up to 16 characters hardly ever repeat, so the distinct pieces of a text are about half of it.
-They lie one after another in one array, found through a hash table of open addressing: no object, and no allocation, for a piece.
+English repeats its words, and Chinese runs of up to 16 characters hardly ever repeat: the distinct pieces are about half of a text. They
+lie one after another in one array, found through a hash table of open addressing: no object, and no allocation, for a piece.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def learn(symbols: np.ndarray, offsets: np.ndarray, weights: np.ndarray, texts: 
 
 
 @njit(cache=True, nogil=True)
-def _spread(key: np.int64, mask: int) -> int:
+def _spread(key: np.int64, mask: int) -> np.int64:
     h = np.uint64(key)
     h = (h ^ (h >> np.uint64(32))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
@@ -72,7 +72,7 @@ def _spread(key: np.int64, mask: int) -> int:
 def _find(slots: np.ndarray, keys: np.ndarray, key: np.int64) -> int:
     """The slot of a pair, or the free one where it would be."""
     mask = len(slots) - 1
-    at = _spread(key, mask)
+    at = int(_spread(key, mask))
     while slots[at] >= 0 and keys[slots[at]] != key:
         at = (at + 1) & mask
     return at
@@ -162,7 +162,7 @@ def _name(arena: np.ndarray, start: int, end: int) -> np.int64:
 def _known(slots: np.ndarray, arena: np.ndarray, ends: np.ndarray, start: int, end: int) -> int:
     """The slot of the symbol of a text, or the free one where it would be."""
     mask = len(slots) - 1
-    at = _spread(_name(arena, start, end), mask)
+    at = int(_spread(_name(arena, start, end), mask))
     while slots[at] >= 0:
         s = slots[at]
         if ends[s + 1] - ends[s] == end - start:
@@ -262,7 +262,7 @@ def _learn(
                     pair = slots[_find(slots, keys, np.int64(symbols[i]) << 32 | np.int64(symbols[i + 1]))]
                     if pair >= 0:
                         sizes[pair] += 1
-            filled = 0
+            filled = np.int64(0)
             for pair in range(size):
                 begins[pair] = filled
                 filled += sizes[pair]
@@ -286,7 +286,7 @@ def _learn(
         if heaped == 0 or heap_counts[0] < bound:
             if bound <= least:
                 break
-            bound = max(np.int64(least), bound // _LOWER)
+            bound = max(np.int64(least), np.int64(bound // _LOWER))
             anew = True
             continue
         pair, told = heap_pairs[0], heap_counts[0]
@@ -388,7 +388,7 @@ def _learn(
 
         # Those new pairs that reach the bound get a list and a place in the heap.
         if filled + seen > len(lists):
-            lists = _larger(lists, (filled + seen) + (filled + seen) // 2)
+            lists = _larger(lists, int(filled + seen) * 3 // 2)
         for t in range(touches):
             other, side = touched[t] >> 1, touched[t] & 1
             if met_weight[side, other] >= bound and not anew:

@@ -7,7 +7,7 @@ three digits can be one token and longer ones are read in the same steps everywh
 blank of an indentation goes with the word that it indents; line breaks end the signs before them, and blank lines are pieces of their own.
 Contractions are pieces where a word ends with them, and not where it begins like one ('tis is no 't with "is").
 
-All classes are disjoint: a sign of the Han script (々, 〇, ⼀) is Han whatever category it has, and a mark belongs to the letter that it is on.
+All classes are disjoint: a sign of the Han script (々, 〇, ⼀) is Han whatever its category, and a mark belongs to its letter.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PATTERN = "|".join(
         r"\s+",
     )
 )
-"""As Oniguruma, the regular expressions of the `tokenizers` library, reads it. :func:`corpus.tokenizer.pieces.split` is the same, compiled."""
+"""As the regular expressions of the `tokenizers` library (Oniguruma) read it; `corpus.tokenizer.pieces.split` is the same, compiled."""
 
 
 def pre_tokenizer() -> PreTokenizer:

@@ -54,7 +54,7 @@ def split(offsets: np.ndarray, data: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 @njit(cache=True, nogil=True)
-def _code(data: np.ndarray, at: int) -> tuple[int, int]:
+def _code(data: np.ndarray, at: int) -> tuple[np.int64, int]:
     """The character at a byte, and where the next one begins."""
     b = np.int64(data[at])
     if b < 0x80:
@@ -118,7 +118,7 @@ def _piece(data: np.ndarray, at: int, end: int, table: np.ndarray) -> int:
         return _run(data, at, end, table, IDEOGRAPH, HAN_RUN)
     if kind == NUMBER:
         return _run(data, at, end, table, NUMBER, DIGITS)
-    if kind == SIGN or kind == BLANK:
+    if kind in (SIGN, BLANK):
         found = _run(data, after, end, table, LETTER, RUN)
         if found > after:
             return found
