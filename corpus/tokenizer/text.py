@@ -1,8 +1,8 @@
 """The text that a tokenizer is trained on, and the text that it is measured on.
 
-Which rows are which hangs on their identities alone: a share of the rows of the `tokenizer` split is never trained on by any tokenizer of the
-build, whatever its kind, seed or sample, so that all of them are measured on the same text that none has seen. Of the others as many are
-drawn as the sample allows, over the whole split, so that what is trained on has the split's mixture however small it is.
+Which rows are which hangs on their identities alone: a share of the rows of the `tokenizer` split is never trained on by any tokenizer of
+the build, whatever its kind, seed or sample, so that all of them are measured on the same text that none has seen. Of the others as many
+are drawn as the sample allows, over the whole split, so that what is trained on has the split's mixture however small it is.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def texts(root: Path, recipe: str | None = None) -> Texts:
     entries = found.get((SPLIT, "train"), [])
     if not entries:
         raise DataError(
-            f"the build of recipe {build.recipe!r} has no rows in a split {SPLIT!r} to train a tokenizer on; add to the recipe's `splits` the "
-            f"line `{SPLIT}: {{shared: true, kinds: [document, dialogue]}}` and build again"
+            f"the build of recipe {build.recipe!r} has no rows in a split {SPLIT!r} to train on; add to the recipe's `splits` the line "
+            f"`{SPLIT}: {{shared: true, kinds: [document, dialogue]}}` and build again"
         )
     files = tuple(root / entry.path for entry in entries)
     size = sum(_text_bytes(path) for path in files)
