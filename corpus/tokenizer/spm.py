@@ -6,7 +6,9 @@ lines over a length and whole lines that have U+2585, and keeps every line in me
 225,000 words for 10 MB. That takes away every one of these, half of the time, and most of the memory.
 
 A cut word is what a piece can be at most: a run of one script's letters with one mark or the spaces before it, a digit, a run of marks
-with the line breaks after it. The mark before Chinese (as in `，但`) is worth 4 % of bytes per token, line breaks 6 % in English.
+with the line breaks after it. Measured at 32,000 on 10 MB (bytes per token on other rows, Chinese and English): BPE on lines with every
+setting lossless 4.82 and 3.86; on words that keep line breaks, tabs and runs of spaces 4.83 and 4.00; with the mark before Chinese (as in
+`，但`) and before letters 5.09 and 4.00. Unigram on lines 4.73 and 3.74, on words and seeds (spm_seeds) 4.97 and 3.97.
 
 Lossless but for one character, as in every sentencepiece model: a space is written U+2581 inside, so a U+2581 in a text is a space when it
 is decoded. Characters that are too rare for a piece, NUL and the like are spelled in bytes; no text gives the unknown token.
@@ -91,7 +93,7 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
     words, characters = counted(texts)
     unigram = spec.kind is Kind.SENTENCEPIECE_UNIGRAM
     # A space without a piece would be spelled in the bytes of U+2581, and come back as that. And the library finds the names of special
-    # tokens and bytes among a unigram model's pieces: spelling them must not need a character that is none (spm_model). The same goes for symbols.
+    # tokens and bytes among a unigram model's pieces: spelling them must not need a character that is none (spm_model), nor may a symbol.
     needed = {spm_model.SPACE}
     if unigram:
         needed |= set("<0x123456789ABCDEF>" + "".join((*specials.special, *symbols)).replace(" ", spm_model.SPACE)) - {TAB}

@@ -1,8 +1,8 @@
 """What a unigram model is pruned from: the substrings of words that occur most.
 
 Sentencepiece finds its own by a suffix array, but not in counted words: there it knows no counts, and a whole word is never found, since
-what follows its last character is always the same. Given the words uncounted it took the same 1.0 GB as for lines of text, and English got
-3.60 bytes per token at 32,000 and 10 MB instead of 3.74. So it gets them from here, through the file that it takes them from.
+what follows its last character is always the same. English got 3.60 bytes per token at 32,000 on 10 MB, with these it gets 3.97, and
+fewer of them halve the time: 23 s of a core instead of 45. They are given through the file that sentencepiece takes seeds from.
 """
 
 from __future__ import annotations
