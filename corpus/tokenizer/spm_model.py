@@ -8,9 +8,9 @@ What it takes that two programs agree to the last token:
 - BPE: sentencepiece joins the two neighbours whose joint text has the best score, leftmost first. The library wants pairs in their order:
   every way to divide a piece into two pieces, by the piece's score.
 - Unigram: sentencepiece adds scores up in 32-bit floats, the library in 64-bit ones, and where two ways to divide a text are nearly as
-  good they choose differently. `quantised` rounds the scores to eighths, so that sums are exact in both up to 2²¹ (some 200,000 pieces in
-  one text; nothing differed in 3.8 MB, 860,000 pieces, in one text either, while unrounded scores differed in 1 of 3,000 rows; bytes per
-  token stay the same to the fourth digit), and makes symbols ordinary pieces with scores that nothing beats, since what sentencepiece adds for a symbol (-0.1) has no
+  good they choose differently (1 of 3,000 rows). `quantised` rounds the scores to eighths, so that sums are exact in both up to 2²¹, some
+  260,000 pieces in one text (860,000 pieces, 3.8 MB of real text, did not differ either); bytes per token stay the same to the fourth
+  digit. And it makes symbols ordinary pieces with scores that nothing beats, since what sentencepiece adds for a symbol (-0.1) has no
   exact sum. Ties are settled alike in both: the first that was found, the longest of those that begin at one place.
 - Unigram: the library's trie holds special tokens and bytes too, sentencepiece's does not. They get a score here that no text reaches.
 - Unigram: the library joins neighbouring characters that no piece has before it spells them in bytes, and gives each byte the place of
