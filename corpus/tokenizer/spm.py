@@ -96,7 +96,8 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
     # tokens and bytes among a unigram model's pieces: spelling them must not need a character that is none (spm_model), nor may a symbol.
     needed = {spm_model.SPACE}
     if unigram:
-        needed |= set("<0x123456789ABCDEF>" + "".join((*specials.special, *symbols)).replace(" ", spm_model.SPACE)) - {TAB}
+        needed |= set("<0x123456789ABCDEF>" + "".join((*specials.special, *symbols)).replace(" ", spm_model.SPACE))
+    needed -= set(symbols)  # they have a piece
     alphabet = _alphabet(words, (spec.vocab_size - meta - len(needed)) // 2, spec, meta + len(needed))
     words = _within(words, alphabet)
     if words.is_empty():

@@ -162,24 +162,39 @@ def bpe(found: list[Piece], given: Specials) -> Tokenizer:
 def unigram(found: list[Piece], given: Specials) -> Tokenizer:
     """A quantised unigram model as the `tokenizers` library runs it.
 
-    Symbols are pieces of the model here, not added tokens: added tokens are cut out from left to right, the model's best way through
-    three line breaks may take a symbol of two at the end.
+    Symbols are pieces of the model here, not added tokens: those are cut out from left to right, while the model's best way through three
+    line breaks may have a symbol of two at the end. Only a symbol with a space is added, so that it is found by its own name, and only
+    where no other symbol can overlap it.
 
     Args:
         found: the pieces, `quantised`.
         given: the special tokens and symbols that it was trained with.
     """
-    from tokenizers import Regex, Tokenizer
+    from tokenizers import AddedToken, Regex, Tokenizer
     from tokenizers.models import Unigram
     from tokenizers.pre_tokenizers import Split
 
-    scores = [(p.text, p.score if p.type is Type.NORMAL else _NEVER) for p in found]
+    first = len(given.special)
+    symbols = [p.text for p in found[first : first + len(given.plain)]]
+    added = [text for text in given.plain if " " in text and not _overlapped(text.replace(" ", SPACE), symbols)]
+    names = {text.replace(" ", SPACE): text for text in added}
+    scores = [(names.get(p.text, p.text), p.score if p.type is Type.NORMAL else _NEVER) for p in found]
     tokenizer = Tokenizer(Unigram(scores, unk_id=0, byte_fallback=True))
     _spaces(tokenizer)
     alphabet = "".join(sorted({p.text for p in found if p.type is Type.NORMAL and len(p.text) == 1}))
     tokenizer.pre_tokenizer = Split(Regex(f"[^{ranges(alphabet)}]"), "isolated")
-    tokenizer.add_special_tokens(given.added()[: len(given.special)])
+    tokenizer.add_special_tokens(given.added()[:first])
+    tokenizer.add_tokens([AddedToken(text, normalized=True, special=False) for text in added])
     return tokenizer
+
+
+def _overlapped(symbol: str, symbols: list[str]) -> bool:
+    """Whether a symbol can begin within another one, or within itself, and end behind it, or the other way round."""
+
+    def runs_over(first: str, second: str) -> bool:
+        return any(first.endswith(second[:size]) for size in range(1, min(len(first), len(second))))
+
+    return any(runs_over(symbol, other) or runs_over(other, symbol) for other in symbols)
 
 
 def _spaces(tokenizer: Tokenizer) -> None:

@@ -22,6 +22,9 @@ KINDS = (Kind.SENTENCEPIECE_BPE, Kind.SENTENCEPIECE_UNIGRAM)
 PLAIN = Specials("<|unk|>", "<|bos|>", "</s>", "<|pad|>")
 RICH = Specials("<|unk|>", "<|bos|>", "</s>", "<|pad|>", ("<|im_start|>",), "\n\n", ("a b", 'x,"y', "ab", "中文"))
 
+HUG = Specials("<|unk|>", "<|bos|>", "</s>", "<|pad|>", (), " \n\n", ("\n", "a b"))
+NESTED = Specials("<|unk|>", "<|bos|>", "</s>", "<|pad|>", (), " \n\n", ("\n\n", " a ", "a"))
+
 ODD = [
     "",
     " ",
@@ -84,8 +87,21 @@ def agree(kind: Kind, text: str, given_: Specials = RICH) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", ODD)
 def test_odd_texts(kind: Kind, text: str) -> None:
-    agree(kind, text)
-    agree(kind, text, PLAIN)
+    for given_ in (RICH, PLAIN, HUG, NESTED):
+        agree(kind, text, given_)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("given_", [HUG, NESTED], ids=["hug", "nested"])
+def test_symbols_with_spaces(kind: Kind, given_: Specials) -> None:
+    """The end of a turn may be one, and is found by its name; symbols that overlap are divided alike by both."""
+    tokenizer = trained(kind, given_=given_).tokenizer
+    assert tokenizer.encode(" \n\n").ids == [4]
+    if given_ is HUG:
+        assert [tokenizer.token_to_id(text) for text in given_.plain] == [4, 5, 6]
+    rng = random.Random(5)
+    for _ in range(600):
+        agree(kind, "".join(rng.choices("a b\n", k=rng.randint(0, 30))), given_)
 
 
 @pytest.mark.parametrize("kind", KINDS)
