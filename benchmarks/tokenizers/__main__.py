@@ -56,13 +56,10 @@ def one_run(name: str, on: Text, held: Path, given: argparse.Namespace) -> dict[
     place = given.store / "models" / on.folder.name / name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    if name in peers.PEERS:
-        model = (place / f"tokenizer{peers.PEERS[name][0]}").resolve()
-        options = ["--text", str(on.folder.resolve()), "--vocab", str(given.vocab), "--out", str(model)]
-        command = [sys.executable, "-m", "benchmarks.tokenizers.peers", name, *options]
-    else:
-        model = (place / "tokenizer").resolve()
-        command = ours.command(name, on.rows.resolve(), given.vocab, model)
+    module, suffix = ("peers", peers.PEERS[name][0]) if name in peers.PEERS else ("ours", "")
+    model = (place / f"tokenizer{suffix}").resolve()
+    options = ["--text", str(on.folder.resolve()), "--vocab", str(given.vocab), "--out", str(model)]
+    command = [sys.executable, "-m", f"benchmarks.tokenizers.{module}", name, *options]
     ran = meter.run(command, log=place / "log", limit=given.limit, most_mb=given.memory * 1000, environment={"PYTHONPATH": os.curdir})
     record: dict[str, Any] = {"tokenizer": name, "text": on.record(), **ran.record()}
     if ran.stopped:

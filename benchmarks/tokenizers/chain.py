@@ -16,8 +16,14 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-ORDER = {"zh": 3, "en": 6}
-"""Characters that decide on the next, by language. With one less, Chinese has a fifth more new runs, English three times the new words."""
+ORDER = {"zh": 3, "en": 5}
+"""Characters that decide on the next, by language.
+
+New runs a MB in real text are 23,200 after 15 MB of Chinese and 22,500 after 32; in the chain behind 34 MB of real text they are 21,500,
+and 17,100 after 70 MB of its own. English has 4,000 new words a MB after 15 MB and 3,200 after 21, falling by the power -0.37 of the size,
+which is 1,900 after 92; the chain behind 23 MB of real text begins with twice as many, has as many after 20 MB of its own, and 1,300 after
+68. With one more character it has a third of that. Its words are less faithful to a topic: 20 to 40 % more distinct ones a MB.
+"""
 _AT_ONCE = 100_000
 _MOST = 4000
 """Characters after which a row is ended, in case a chain runs in a circle."""

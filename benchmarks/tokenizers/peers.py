@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -23,7 +24,7 @@ _BOUNDED = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """The same with runs of Han apart from other letters, and of 16 at most."""
-_LOSSLESS = {
+_LOSSLESS: dict[str, Any] = {
     "normalization_rule_name": "identity",
     "byte_fallback": True,
     "add_dummy_prefix": False,
