@@ -13,7 +13,8 @@ ALPHABET = [
     "हिन्",
     "𠮷",
     "𰻝",
-] + ["'ll", "'re", "  ", "\r\n", "</s>", "<|im_end|>", "１２３", "\x00", "\ufeff", "\U0010fffd"]
+    *("'ll", "'re", "  ", "\r\n", "</s>", "<|im_end|>", "１２３", "\x00", "\ufeff", "\U0010fffd"),
+]
 """What pre-tokenizers and tokenizers stumble over."""
 
 

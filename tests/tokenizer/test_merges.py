@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def straight(
     while len(texts) - first < room:
         pairs: Tally[tuple[int, int]] = Tally()
         for piece, weight in zip(pieces, weights, strict=True):
-            for pair in zip(piece, piece[1:], strict=False):
+            for pair in pairwise(piece):
                 pairs[pair] += weight
         fit = [(-n, pair) for pair, n in pairs.items() if n >= least and len(texts[pair[0]] + texts[pair[1]]) <= longest]
         if not fit:

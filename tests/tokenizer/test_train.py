@@ -132,7 +132,7 @@ def test_the_recipes_section_and_the_command_line_over_it() -> None:
     recipe = parse(RECIPE.format('kind: jieba-words, vocab_size: 500, symbols: ["\\n"]'), "r")
     assert spec_of(recipe, {}) == TokenizerSpec(kind=Kind.JIEBA_WORDS, vocab_size=500, symbols=("\n",))
     assert spec_of(recipe, {"kind": "bpe"}).kind is Kind.BPE
-    with pytest.raises(RecipeError, match="vocabsize.*its keys are kind, vocab_size"):
+    with pytest.raises(RecipeError, match=r"vocabsize.*its keys are kind, vocab_size"):
         spec_of(parse(RECIPE.format("vocabsize: 500"), "r"), {})
 
 
