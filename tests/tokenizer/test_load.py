@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_ids_are_the_library_s(folder: Path, lossless: list[Loaded]) -> None:
     texts = [*SENTENCES[:9], "", "𠮷👩‍👩‍👧 \r\n  x"]
     for loaded, encode in ((lossless[0], lambda t: byte_level().encode(t, add_special_tokens=False).ids), (lossless[1], raw.encode)):
         ids, offsets = loaded.encode(texts)
-        assert [ids[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)] == [encode(t) for t in texts]
+        assert [ids[a:b].tolist() for a, b in itertools.pairwise(offsets)] == [encode(t) for t in texts]
         assert loaded.decode_all(ids, offsets) == texts
         assert loaded.decode(ids[: offsets[1]]) == texts[0]
     assert lossless[0].size == byte_level().get_vocab_size(with_added_tokens=True)
@@ -124,6 +125,13 @@ def test_spaces_and_bytes_of_a_converted_sentencepiece(tmp_path: Path) -> None:
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     assert load(str(tmp_path)).vocabulary.tokens[257] == b" a"
+
+
+def test_a_rank_file_may_be_called_model(tmp_path: Path, lossless: list[Loaded]) -> None:
+    rank_file(tmp_path / "tokenizer.model")
+    loaded = load(str(tmp_path))
+    assert loaded.what == "tiktoken ranks, cl100k's pattern, since the file's name says no other, no special tokens"
+    assert loaded.encode(SENTENCES[:9])[0].tolist() == lossless[2].encode(SENTENCES[:9])[0].tolist()
 
 
 def test_ids_may_have_holes(tmp_path: Path) -> None:
