@@ -91,7 +91,7 @@ def _speed(axes: Axes, made: Report, names: list[str]) -> None:
     axes.bar_label(bars, [f"{v:.1f}" for v in speeds], padding=2, fontsize=8)
     axes.set_yticks(np.arange(len(names)), [""] * len(names))
     axes.invert_yaxis()
-    axes.set_title("MB/s, one thread", fontsize=10)
+    axes.set_title("MB/s, one processor", fontsize=10)
     axes.margins(x=0.2)
 
 

@@ -86,9 +86,9 @@ def test_a_share_that_is_not_all_is_not_shown_as_all(made: Report) -> None:
 
 
 def test_names_tell_tokenizers_apart(made: Report) -> None:
-    names = ["a/one/tokenizer.json", "b/two/", "Qwen/Qwen3-0.6B", "c/two", "x.model", "x.model"]
+    names = ["/m/a/one/tokenizer.json", "/m/b/two/", "Qwen/Qwen3-0.6B", "/m/c/two", "x.model", "x.model"]
     found = [replace(made.tokenizers[0], name=name) for name in names]
-    assert short_names(found) == ["one", "b/two/", "Qwen3-0.6B", "c/two", "x.model (1)", "x.model (2)"]
+    assert short_names(found) == ["one", "b/two", "Qwen3-0.6B", "c/two", "x.model (1)", "x.model (2)"]
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])
