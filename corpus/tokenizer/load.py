@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _FILES = (".json", ".model", ".tiktoken")
+_RANKED = re.compile(rb"[A-Za-z0-9+/]+=* [0-9]+\r?\n")
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _MOST = 1 << 24
 """Ids may go up to here: tables are as long as the highest."""
@@ -143,9 +144,11 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _file(name: str, path: Path) -> Loaded:
-    if path.suffix == ".model":
+    # LLaMA 3's tokenizer.model is a rank file.
+    ranked = path.suffix == ".model" and _RANKED.match(path.open("rb").read(4096))
+    if path.suffix == ".model" and not ranked:
         return _sentencepiece(name, path)
-    if path.suffix == ".tiktoken":
+    if path.suffix == ".tiktoken" or ranked:
         read = ranks.read(path)
         says = f"{read.pattern}'s pattern" + (", since the file's name says no other" if read.guessed else "")
         return _ready(name, f"tiktoken ranks, {says}, no special tokens", read.tokenizer, None)
@@ -212,16 +215,17 @@ def _ready(name: str, what: str, tokenizer: Tokenizer, config: dict[str, Any] | 
     told = orjson.loads(tokenizer.to_str())
     model = told["model"]
     spelling = _Spelling.of(told)
-    highest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
-    if not 0 <= highest < _MOST:
-        raise DataError(f"{name}: the highest id is {highest:,}; expected some tokens, with ids below {_MOST:,}")
-    vocabulary = _vocabulary(tokenizer, model, config or {}, spelling)
+    spelled = {at: token for token, at in tokenizer.get_vocab(with_added_tokens=True).items()}
+    if not 0 <= max(spelled, default=-1) < _MOST:
+        raise DataError(f"{name}: the highest id is {max(spelled, default=-1):,}; expected some tokens, with ids below {_MOST:,}")
+    vocabulary = _vocabulary(tokenizer, spelled, model, config or {}, spelling)
     kind = model.get("type") or "model"
     return Loaded(name, what or f"tokenizers {kind}{spelling.says}", _Tokenizers(tokenizer), vocabulary)
 
 
-def _vocabulary(tokenizer: Tokenizer, model: dict[str, Any], config: dict[str, Any], spelling: _Spelling) -> Vocabulary:
-    spelled = {at: token for token, at in tokenizer.get_vocab(with_added_tokens=True).items()}
+def _vocabulary(
+    tokenizer: Tokenizer, spelled: dict[int, str], model: dict[str, Any], config: dict[str, Any], spelling: _Spelling
+) -> Vocabulary:
     size = max(spelled) + 1
     there, special, unknown, fallback = (np.zeros(size, dtype=bool) for _ in range(4))
     tokens = [b""] * size

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ENDINGS = (".png", ".svg")
+_CHARS = 32
 
 
 def plot(made: Report, path: Path) -> None:
@@ -37,11 +38,10 @@ def plot(made: Report, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as e:
         raise CorpusError("drawing a report needs matplotlib; pip install 'yuliao[tokenizer]'") from e
-    # The library's fonts have no Chinese, and a dollar sign begins a formula.
-    names = [name.encode("ascii", "backslashreplace").decode().replace("$", r"\$") for name in short_names(made.tokenizers)]
-    figure = Figure(figsize=(12, 1.6 + 0.45 * max(6, len(names) * len(LANGUAGES) * 0.6)), layout="constrained")
+    names = [_label(name) for name in short_names(made.tokenizers)]
+    figure = Figure(figsize=(14, 1.6 + 0.45 * max(6, len(names) * len(LANGUAGES) * 0.6)), layout="constrained")
     FigureCanvasAgg(figure)
-    left, middle, right = figure.subplots(1, 3, width_ratios=(5, 5, 3))
+    left, middle, right = figure.subplots(1, 3, width_ratios=(5, 5, 2))
     _languages(left, made, names)
     _scripts(middle, made, names)
     _speed(right, made, names)
@@ -66,7 +66,7 @@ def _languages(axes: Axes, made: Report, names: list[str]) -> None:
     axes.set_title("bytes per token (more is better)", fontsize=10)
     axes.margins(x=0.15)
     if len(names) > 1:
-        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=min(3, len(names)))
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=min(2, len(names)))
 
 
 def _scripts(axes: Axes, made: Report, names: list[str]) -> None:
@@ -91,11 +91,18 @@ def _speed(axes: Axes, made: Report, names: list[str]) -> None:
     axes.bar_label(bars, [f"{v:.1f}" for v in speeds], padding=2, fontsize=8)
     axes.set_yticks(np.arange(len(names)), [""] * len(names))
     axes.invert_yaxis()
-    axes.set_title("MB/s, one thread", fontsize=10)
+    axes.set_title("MB/s, one processor", fontsize=10)
     axes.margins(x=0.2)
 
 
+def _label(name: str) -> str:
+    """A name as the library's fonts can show it, cut to a length that leaves room for the bars."""
+    name = "".join(char if char.isprintable() and char.isascii() else "?" for char in name)
+    return (name if len(name) <= _CHARS else f"{name[: _CHARS // 2]}...{name[-_CHARS // 2 :]}").replace("$", r"\$")
+
+
 def _colour(i: int) -> Any:
+    """Of a script: other colours than those of the tokenizers."""
     import matplotlib
 
-    return matplotlib.colormaps["tab20"](i % 20)
+    return matplotlib.colormaps["Set3"](i % 12)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from corpus.console import OUT, count, table, to_json
+from corpus.console import OUT, table, to_json
 from corpus.splits.card import plain
 from corpus.tokenizer.held_out import held_out
 from corpus.tokenizer.load import Loaded
@@ -66,8 +66,8 @@ def report(tokenizers: Iterable[Loaded], rows: pl.DataFrame, about: str, tell: C
 
 
 def as_json(made: Report) -> str:
-    """The report as JSON: every count and every ratio."""
-    return to_json({"about": made.about, "segmenter": made.segmenter or None, "tokenizers": [_told(m) for m in made.tokenizers]}) + "\n"
+    """The report as JSON, without a line end behind: every count and every ratio."""
+    return to_json({"about": made.about, "segmenter": made.segmenter or None, "tokenizers": [_told(m) for m in made.tokenizers]})
 
 
 def as_table(made: Report) -> None:
@@ -82,14 +82,16 @@ def as_table(made: Report) -> None:
 
 
 def as_markdown(made: Report) -> str:
-    """The report as a part of a page, from headings of the third level down."""
+    """The report as a part of a page, without a line end behind, from headings of the third level down."""
     lines: list[str] = []
     for title, columns, rows, right in _tables(made):
         lines += [f"### {plain(title[:1].upper() + title[1:])}", "", f"| {' | '.join(plain(c) for c in columns)} |"]
         lines.append(f"| {' | '.join('---:' if c in right else '---' for c in columns)} |")
-        lines += [f"| {' | '.join(plain(_cell(v)) for v in row)} |" for row in rows]
+        # Numbers are ours; all else may be anybody's.
+        shown = ([_cell(v) if c in right else plain(_cell(v)) for c, v in zip(columns, row, strict=True)] for row in rows)
+        lines += [f"| {' | '.join(row)} |" for row in shown]
         lines.append("")
-    return "\n".join([*lines, *(f"- {plain(note)}" for note in _notes(made))]) + "\n"
+    return "\n".join([*lines, *(f"- {plain(note)}" for note in _notes(made))])
 
 
 _Table = tuple[str, list[str], list[list[Any]], set[str]]
@@ -176,7 +178,7 @@ def _notes(made: Report) -> list[str]:
     return [
         f"words: in English what white space separates; {chinese}; other rows, mixed ones among them, have none here",
         "unknown and partial: of 1,000 tokens; partial are those that are a part of a character, or one byte that is fallen back to",
-        "exact: rows that decode to what they were; MB/s: one thread, texts to ids, in batches of 1 MB, on this machine",
+        "exact: rows that decode to what they were; MB/s: texts to ids in batches of 1 MB, in a second of one processor of this machine",
     ]
 
 
@@ -193,9 +195,11 @@ def _below(value: float, scale: int) -> float:
 def short_names(tokenizers: Sequence[Measured]) -> list[str]:
     """What each is called in tables: short where that is enough to tell them apart, and different in any case."""
     # A file that is always called so says nothing; its folder does.
-    places = [m.name.rstrip("/").removesuffix("/tokenizer.json").removesuffix("/tokenizer.model") for m in tokenizers]
-    short = [place.rsplit("/", 1)[-1] for place in places]
-    names = [s if short.count(s) == 1 and s else m.name for s, m in zip(short, tokenizers, strict=True)]
+    places = [m.name.rstrip("/").removesuffix("/tokenizer.json").removesuffix("/tokenizer.model").split("/") for m in tokenizers]
+    names = ["/".join(place) for place in places]
+    for length in range(max(map(len, places), default=0), 0, -1):
+        ends = ["/".join(place[-length:]) for place in places]
+        names = [end if ends.count(end) == names.count(name) else name for end, name in zip(ends, names, strict=True)]
     return [n if names.count(n) == 1 else f"{n} ({names[: i + 1].count(n)})" for i, n in enumerate(names)]
 
 
@@ -207,7 +211,7 @@ def _piece(text: str) -> str:
     """A token as a person can see it: white space as signs, a long one cut, one of a single character that repeats as how many."""
     if len(text) > 4 and text == text[0] * len(text):
         return f"{_visible(text[0])}×{len(text)}"
-    return _visible(text) if len(text) <= _CHARS else f"{_visible(text[:_CHARS])}… ({count(len(text), 'character')})"
+    return _visible(text) if len(text) <= _CHARS else f"{_visible(text[:_CHARS])}…"
 
 
 def _visible(text: str) -> str:

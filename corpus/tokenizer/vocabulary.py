@@ -10,8 +10,9 @@ from corpus.text import characters as c
 from corpus.tokenizer.load import Vocabulary
 
 SCRIPTS = ("Han", "Latin", "kana", "Hangul", "other", "digits", "signs", "white space", "mixed", "bytes", "special")
-"""What a token can be: characters of one script (other: letters of the others, combining marks, numbers like ½), digits, signs (punctuation and symbols) or white space alone; several of these (white
-space beside others does not count: ` the` is Latin); a part of a character or a byte to fall back to; a special token."""
+"""What a token can be: characters of one script (other: letters of all others, combining marks, numbers like ½), digits, signs
+(punctuation and symbols) or white space alone; several of these (white space beside others does not count: ` the` is Latin); a part of a
+character or a byte to fall back to; a special token."""
 
 _LONGEST = 5
 _UNUSED = 20
