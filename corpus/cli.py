@@ -319,6 +319,46 @@ def fetch(names: tuple[str, ...], data: Path, revision: str | None) -> None:
         sys.exit(2)
 
 
+@cli.command()
+@click.option("--recipe", help="Recipe whose build to encode. [default: the last one built]")
+@_warehouse_option
+@click.option("--split", "splits", multiple=True, help="Split; may be given again.  [default: all]")
+@click.option(
+    "--part", "parts", multiple=True, type=click.Choice(["train", "eval", "test"]), help="Part; may be given again.  [default: all]"
+)
+@click.option(
+    "--tokenizer", type=click.Path(path_type=Path), help="A tokenizer.json, or the folder of one.  [default: runs/<recipe>/tokenizer]"
+)
+@click.option("--format", "how", type=click.Choice(["parquet", "flat"]), default="parquet", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the files.  [default: runs/<recipe>/encoded]")
+@click.option("--workers", type=click.IntRange(1, 256), default=lambda: os.cpu_count() or 1, help="Threads. [default: one per core]")
+@_json_option
+def encode(
+    recipe: str | None,
+    warehouse: Path,
+    splits: tuple[str, ...],
+    parts: tuple[str, ...],
+    tokenizer: Path | None,
+    how: str,
+    out: Path | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Turn splits into token ids, with the tokens that are to be learned: what a trainer reads.
+
+    Row i of a file is row i of the split file that it is made from. What was made from the same files before is kept.
+    """
+    from corpus.export.summary import progress
+    from corpus.tokenizer import encode_run
+    from corpus.tokenizer.encoded import Layout
+
+    outcome = encode_run.run(
+        warehouse, recipe, splits, parts, tokenizer=tokenizer, out=out, layout=Layout(how), workers=workers,
+        watch=lambda total: progress(total, quiet=as_json, what="encode"),
+    )  # fmt: skip
+    encode_run.show(outcome, as_json=as_json)
+
+
 def _load(recipe: str, data: Path | None) -> tuple[Any, Path]:
     from corpus.recipe import find, load
 

@@ -25,16 +25,14 @@ from corpus.export.turns import reason
 from corpus.export.write import ExportFile
 from corpus.recipe_splits import Form
 from corpus.splits.templates import TEMPLATES, Template
-from corpus.warehouse.builds import Build, Warehouse
+from corpus.warehouse.builds import Build
 from corpus.warehouse.commit import TMP_MARK, reading, write_bytes
 from corpus.warehouse.manifest import FileEntry
-
-PARTS = ("train", "eval", "test")
+from corpus.warehouse.splits import PARTS, find
 
 _PIECE = 16 << 20
 """Bytes of a row group that are worked on at a time: a few copies of them are held, as columns and as JSON."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _OURS = re.compile(r"[a-z][a-z0-9_-]*\.(?:json|jsonl|parquet)|LICENSES\.md")
 """Names of files that an export may have written."""
 
@@ -88,21 +86,10 @@ def plan(root: Path, format: str, recipe: str | None = None, splits: Sequence[st
     """
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}{nearest(format, FORMATS)} (known are {', '.join(FORMATS)})")
-    for part in parts:
-        if part not in PARTS:
-            raise UsageError(f"there is no part {part!r}{nearest(part, PARTS)} (known are {', '.join(PARTS)})")
-    build = _build(Warehouse(root), recipe)
-    found = _files(root, build)
-    for split in splits:
-        if split not in {s for s, _ in found}:
-            known = ", ".join(dict.fromkeys(s for s, _ in found)) or "none"
-            hint = nearest(split, {s for s, _ in found})
-            raise UsageError(f"the build of recipe {build.recipe!r} has no rows in a split {split!r}{hint} (it has rows in {known})")
+    build, found = find(root, recipe, splits, parts)
     chosen, skipped = [], {}
     for (split, part), files in found.items():
-        if (splits and split not in splits) or (parts and part not in parts):
-            continue
-        form = _form(root, files[0])
+        form = form_in(root, files[0])
         if form in FORMATS[format]:
             chosen.append(Chosen(split, part, form, tuple(files), FORMATS[format][form]))
         elif splits:
@@ -209,44 +196,12 @@ def _clear(out: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _build(warehouse: Warehouse, recipe: str | None) -> Build:
-    builds = warehouse.builds()
-    if not builds:
-        raise WarehouseError(f"warehouse {warehouse.root}: nothing has been built there yet; run `corpus build` first")
-    history = [h["recipe"] for h in warehouse.history() if h["recipe"] in builds]
-    name = recipe or (history[-1] if history else next(iter(builds)))
-    if name not in builds:
-        raise WarehouseError(
-            f"warehouse {warehouse.root}: no build of recipe {name!r}{nearest(name, builds)} (there are builds of {', '.join(builds)})"
-        )
-    build = builds[name]
-    if len(build.made) < len(build.partitions):
-        lost = len(build.partitions) - len(build.made)
-        raise WarehouseError(f"warehouse {warehouse.root}: the manifests have lost {lost:,} partitions of recipe {name!r}; build again")
-    return build
+def form_in(root: Path, file: FileEntry) -> Form:
+    """The form of a split file.
 
-
-def _files(root: Path, build: Build) -> dict[tuple[str, str], list[FileEntry]]:
-    """The files of every part of every split that has rows, in the order of their names."""
-    found: dict[tuple[str, str], list[FileEntry]] = {}
-    for file in sorted((f for p in build.made for f in p.files), key=lambda f: f.path):
-        kind, _, place = file.table.partition(":")
-        split, _, part = place.partition(":")
-        if kind == "split" and file.rows and _NAME.fullmatch(split) and part in PARTS:
-            path = root / file.path
-            if not path.is_file() or path.stat().st_size != file.bytes:
-                raise WarehouseError(f"{path}: is missing or not as it was written; `corpus build --verify` makes it again")
-            found.setdefault((split, part), []).append(file)
-    order = list(build.settings.get("splits", {}))
-
-    def place_of(key: tuple[str, str]) -> tuple[int, str, int]:
-        split, part = key
-        return order.index(split) if split in order else len(order), split, PARTS.index(part)
-
-    return {key: found[key] for key in sorted(found, key=place_of)}
-
-
-def _form(root: Path, file: FileEntry) -> Form:
+    Raises:
+        WarehouseError: when it cannot be read.
+    """
     with reading(root / file.path):
         schema = pq.read_schema(root / file.path)
     return form_of(schema.names, schema.field("prompt").type if "prompt" in schema.names else None)

@@ -16,7 +16,7 @@ from corpus.licenses import commercial
 
 
 @contextmanager
-def progress(total: int, *, quiet: bool) -> Iterator[Progress | None]:
+def progress(total: int, *, quiet: bool, what: str = "export") -> Iterator[Progress | None]:
     """What is told of bytes and rows as they are read: a bar on a terminal, nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield None
@@ -29,7 +29,7 @@ def progress(total: int, *, quiet: bool) -> Iterator[Progress | None]:
         TextColumn("{task.fields[speed]:>7.1f} MB/s"), TimeRemainingColumn(),
     )  # fmt: skip
     with Bar(*columns, console=ERR, transient=True) as bar:
-        task = bar.add_task("export", total=max(1, total), rows=0, speed=0.0)
+        task = bar.add_task(what, total=max(1, total), rows=0, speed=0.0)
 
         def tell(size: int, rows: int) -> None:
             state = bar.tasks[0]

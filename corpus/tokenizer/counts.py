@@ -1,6 +1,6 @@
 """How often each distinct piece occurs: the only thing of a text that learning needs.
 
-English repeats its words, and Chinese runs of up to 16 characters hardly ever repeat: the distinct pieces are about half of a text. They
+English repeats its words, and Chinese runs of up to 32 characters hardly ever repeat: the distinct pieces are about half of a text. They
 lie one after another in one array, found through a hash table of open addressing: no object, and no allocation, for a piece.
 """
 

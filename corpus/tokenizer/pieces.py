@@ -122,6 +122,13 @@ def _piece(data: np.ndarray, at: int, end: int, table: np.ndarray) -> int:
         found = _run(data, after, end, table, LETTER, RUN)
         if found > after:
             return found
+        found = _run(data, after, end, table, IDEOGRAPH, HAN_RUN)
+        if found > after:
+            return found
+    if code == 0x20:
+        found = _run(data, after, end, table, NUMBER, DIGITS)
+        if found > after:
+            return found
     if kind == SIGN or code == 0x20:
         found = _run(data, at if kind == SIGN else after, end, table, SIGN, RUN)
         if found > after or kind == SIGN:
