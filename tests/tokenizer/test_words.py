@@ -73,13 +73,13 @@ def test_why_nothing_but_runs_is_given_to_them(slow: words.Cut, quick: words.Cut
 
 
 def test_words_are_counted_and_other_pieces_left_alone(quick: words.Cut) -> None:
-    texts = pl.Series(["医院在北京，hello world 12345", "北京的医院 hello"])
+    texts = pl.Series(["医院在北京，hello world 12345", "北京的，医院医院 hello"])
     found = table(words.segmented(count([texts]), quick))
-    assert found["医院"] == 2
+    assert (found["医院"], found["，医院"]) == (2, 1)  # a sign goes with the word behind it, as the pattern has it
     assert found["北京"] == 2
     assert found[" hello"] == 1
     assert found["，hello"] == 1
-    assert (found["123"], found["45"]) == (1, 1)
+    assert (found[" 123"], found["45"]) == (1, 1)
     assert "医院在北京" not in found
 
 
@@ -104,9 +104,9 @@ def test_no_character_is_lost_or_moved_to_another_weight(texts: list[str]) -> No
 
 
 def test_characters_that_jieba_does_not_know_are_words_of_their_own(quick: words.Cut, slow: words.Cut) -> None:
-    texts = pl.Series(["北京𠀀㐀医院々"])
+    texts = pl.Series(["，北京𠀀㐀医院々"])
     found = table(words.segmented(count([texts]), quick))
-    assert found == dict.fromkeys(["北京", "𠀀", "㐀", "医院", "々"], 1)
+    assert found == dict.fromkeys(["，北京", "𠀀", "㐀", "医院", "々"], 1)
     assert slow("北京𠀀㐀医院々") == ["北京", "𠀀", "㐀", "医院", "々"]
 
 
@@ -137,7 +137,7 @@ def test_the_users_words_are_words(tmp_path: Path, slow: words.Cut) -> None:
     path = tmp_path / "words.txt"
     path.write_text("\ufeff云图谱 2000 n\r\n\n糖化血红蛋白\n心梗 n\n创新办 3\n", encoding="utf-8")
     assert words.dictionary(path) == [("云图谱", 2000, "n"), ("糖化血红蛋白", None, None), ("心梗", None, "n"), ("创新办", 3, None)]
-    assert words.own(path)("这是云图谱系统") == ["这", "是", "云图谱", "系统"]
+    assert words.own(path)("这是云图谱系统") == ["这是", "云图谱", "系统"]
     assert slow("这是云图谱系统") == ["这", "是", "云", "图谱", "系统"]  # and nobody else's
     spec = TokenizerSpec(kind=Kind.JIEBA_WORDS, vocab_size=400, words=path)
     trained = words.train([pl.Series(["这是云图谱系统，云图谱系统好。"] * 5)], spec, specials(CHATML))
