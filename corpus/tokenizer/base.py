@@ -186,9 +186,8 @@ def read(folder: Path) -> Base:
     json, proto = (folder / name for name in _FILES)
     if not json.is_file() and not proto.is_file():
         raise DataError(f"{folder}: no tokenizer; expected tokenizer.json or tokenizer.model in it (save one with `save_pretrained`)")
-    model = _model(proto) if proto.is_file() else None
     if not json.is_file():
-        return _of_model(folder, proto, model or b"")
+        return _of_model(folder, proto)
     try:
         description = orjson.loads(json.read_bytes())
         kind = description["model"].get("type") or ("BPE" if "merges" in description["model"] else "of no type")
@@ -202,7 +201,7 @@ def read(folder: Path) -> Base:
     if _byte_level(description):
         return Base(folder, Layout.BYTES, names, added, description, None)
     if description["model"].get("byte_fallback") and all(f"<0x{b:02X}>" in vocabulary for b in range(256)):
-        base = Base(folder, Layout.MARKED, names, added, description, model)
+        base = Base(folder, Layout.MARKED, names, added, description, _model(proto) if proto.is_file() else None)
         _agree(base, proto)
         return base
     raise DataError(
@@ -211,9 +210,10 @@ def read(folder: Path) -> Base:
     )
 
 
-def _of_model(folder: Path, path: Path, model: bytes) -> Base:
+def _of_model(folder: Path, path: Path) -> Base:
     from sentencepiece import SentencePieceProcessor
 
+    model = _model(path)
     sp = SentencePieceProcessor(model_proto=model)
     ids = range(sp.get_piece_size())
     added = {i: sp.id_to_piece(i) for i in ids if sp.is_control(i) or sp.is_unknown(i) or sp.is_unused(i)}

@@ -43,7 +43,7 @@ BLOOM_PATTERN = r" ?[^(\s|[.,!?…。，、।۔،])]+"
 QWEN_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
-def _byte_level(folder: Path, pattern: str, special: list[str], in_front: bool, config: dict, vocabulary: int) -> Path:
+def _byte_level(folder: Path, pattern: str, special: list[str], in_front: bool, config: dict, crossing: bool) -> Path:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -54,12 +54,13 @@ def _byte_level(folder: Path, pattern: str, special: list[str], in_front: bool, 
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=500,
         special_tokens=special if in_front else [],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*english(200), *chinese(3)], trainer)
+    some = chinese(3)
+    tokenizer.train_from_iterator([*english(200), *(some if crossing else map("\n".join, some))], trainer)
     tokenizer.add_special_tokens(special)
     if not in_front:
         tokenizer.add_tokens(["<tool_call>"])
@@ -71,12 +72,17 @@ def _byte_level(folder: Path, pattern: str, special: list[str], in_front: bool, 
     return folder
 
 
-def bloom(folder: Path) -> Path:
-    """BLOOM's layout: byte-level, special tokens in front."""
+def bloom(folder: Path, crossing: bool = False) -> Path:
+    """BLOOM's layout: byte-level, special tokens in front.
+
+    Args:
+        folder: where.
+        crossing: whether it has tokens of the end of one character and the beginning of the next.
+    """
     config = {
         "tokenizer_class": "BloomTokenizerFast", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>",
     }  # fmt: skip
-    path = _byte_level(folder, BLOOM_PATTERN, ["<unk>", "<s>", "</s>", "<pad>"], True, config, 500)
+    path = _byte_level(folder, BLOOM_PATTERN, ["<unk>", "<s>", "</s>", "<pad>"], True, config, crossing)
     (path / "config.json").write_text(json.dumps({"model_type": "bloom", "vocab_size": 512}))
     return path
 
@@ -85,7 +91,7 @@ def qwen(folder: Path) -> Path:
     """Qwen's layout: byte-level, added tokens behind the vocabulary, vocab.json and merges.txt beside."""
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     config = {"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
-    path = _byte_level(folder, QWEN_PATTERN, special, False, config, 500)
+    path = _byte_level(folder, QWEN_PATTERN, special, False, config, False)
     model = json.loads((path / "tokenizer.json").read_text())["model"]
     (path / "vocab.json").write_text(json.dumps(model["vocab"]))
     lines = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
@@ -125,7 +131,7 @@ def llama(folder: Path, behind: bool = False) -> Path:
         behind: whether a padding token stands behind the model's pieces.
     """
     from sentencepiece import SentencePieceProcessor
-    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     sentencepiece(folder)
     sp = SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
@@ -137,7 +143,7 @@ def llama(folder: Path, behind: bool = False) -> Path:
     ):
         merges += [(name[:k], name[k:]) for k in range(1, len(name)) if name[:k] in ids and name[k:] in ids]
     tokenizer = Tokenizer(models.BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", "first", split=False)
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in ("<unk>", "<s>", "</s>")])
     if behind:
