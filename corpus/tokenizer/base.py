@@ -198,6 +198,8 @@ def read(folder: Path) -> Base:
     if kind != "BPE" or not isinstance(vocabulary, dict):
         raise DataError(_unsupported(json, kind))
     names = {int(i): name for name, i in vocabulary.items() if int(i) not in added}
+    if affix := description["model"].get("continuing_subword_prefix") or description["model"].get("end_of_word_suffix"):
+        raise DataError(f"{json}: BPE that marks where words go on or end ({affix!r}); only byte-level BPE and sentencepiece's can be extended")
     if _byte_level(description):
         return Base(folder, Layout.BYTES, names, added, description, None)
     if description["model"].get("byte_fallback") and all(f"<0x{b:02X}>" in vocabulary for b in range(256)):
@@ -216,7 +218,9 @@ def _of_model(folder: Path, path: Path) -> Base:
     model = _model(path)
     sp = SentencePieceProcessor(model_proto=model)
     ids = range(sp.get_piece_size())
-    added = {i: sp.id_to_piece(i) for i in ids if sp.is_control(i) or sp.is_unknown(i) or sp.is_unused(i)}
+    # Pieces that the user defined are never merged with others, as added tokens are not.
+    ordinary = (pieces_model.PieceType.NORMAL, pieces_model.PieceType.BYTE)
+    added = {i: sp.id_to_piece(i) for i, kind in enumerate(pieces_model.piece_types(model)) if kind not in ordinary}
     names = {i: sp.id_to_piece(i) for i in ids if i not in added}
     if not all(f"<0x{b:02X}>" in set(names.values()) for b in (0, 255)):
         raise DataError(f"{path}: a model without byte fallback: text that it does not know is lost; only those with it can be extended")

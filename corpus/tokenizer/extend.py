@@ -13,8 +13,12 @@ and U the output matrix (the same one where they are tied), a row for each id::
 
     E[new] = mean(E[i] for i in from)        U[new] = mean(U[i] for i in from)
 
-Before any training, a model reads with such rows what it read on average, and the logit of a new token is the mean of its parts' logits.
-The output bias, where there is one, follows the same formula. The matrices are to have `rows` rows at least.
+Before any training, a model reads with such rows what it read on average, and the logit of a new token is the mean of its parts' logits, so
+that it is never likelier than all of them; small random rows have logits about 0 and may outshine a whole vocabulary whose logits are far
+below (Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models"). Rows within the hull of those that there are do as
+well as costlier ones once training goes on (Mundra et al. 2024, "An Empirical Comparison of Vocabulary Expansion and Initialization
+Approaches for Language Models"); no evidence was found for weights. The output bias, where there is one, follows the same formula. The
+matrices are to have `rows` rows at least; a character that was bytes begins as the mean of bytes, which says little, and needs training.
 """
 
 from __future__ import annotations
@@ -302,7 +306,8 @@ def _marked_merges(extended: Extended) -> list[tuple[str, str]]:
     A piece of the base that new pieces make has the base's better score, and so comes before all new ones.
     """
     base = extended.base
-    ordinary = {name: i for i, name in base.names.items() if i not in base.fallbacks() and i not in base.added}
+    others = {*base.fallbacks(), *base.added}
+    ordinary = {name: i for i, name in base.names.items() if i not in others}
     new = {t.name: t.id for t in extended.tokens}
     ids = {**ordinary, **new}
     merges: list[tuple[str, str]] = []

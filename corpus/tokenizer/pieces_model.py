@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from corpus.errors import DataError
 
-_PIECES, _TRAINER, _MODEL_TYPE = 1, 2, 3
+_PIECES, _TRAINER, _MODEL_TYPE, _PIECE_TYPE = 1, 2, 3, 3
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 BPE = 2
 _UNIGRAM = 1
@@ -44,6 +44,16 @@ def model_type(model: bytes) -> int:
     return _UNIGRAM
 
 
+def piece_types(model: bytes) -> list[int]:
+    """The type of each piece, by id: `PieceType`, and normal where nothing is said.
+
+    Raises:
+        DataError: when it is not such a message.
+    """
+    pieces = (value for number, value in _fields(model) if number == _PIECES and isinstance(value, bytes))
+    return [next((int(v) for n, v in _fields(p) if n == _PIECE_TYPE and isinstance(v, int)), PieceType.NORMAL) for p in pieces]
+
+
 def appended(model: bytes, pieces: Iterable[tuple[str, float, PieceType]]) -> bytes:
     """A model with pieces behind those that it has.
 
@@ -55,7 +65,7 @@ def appended(model: bytes, pieces: Iterable[tuple[str, float, PieceType]]) -> by
 
 
 def _piece(text: str, score: float, kind: PieceType) -> bytes:
-    return _field(1, text.encode()) + _varint(2 << 3 | _FIXED32) + struct.pack("<f", score) + _varint(3 << 3 | _VARINT) + _varint(kind)
+    return _field(1, text.encode()) + _varint(2 << 3 | _FIXED32) + struct.pack("<f", score) + _varint(_PIECE_TYPE << 3 | _VARINT) + _varint(kind)
 
 
 def _field(number: int, value: bytes) -> bytes:

@@ -383,6 +383,22 @@ def test_what_cannot_be_extended_is_said(tmp_path: Path) -> None:
         bases.read(_with(bloom(tmp_path / "plain"), lambda d: d.update(pre_tokenizer=None)))
 
 
+def test_marks_of_words_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="marks where words go on or end"):
+        bases.read(_with(bloom(tmp_path / "b"), lambda d: d["model"].update(end_of_word_suffix="</w>")))
+
+
+def test_whole_words_that_skip_the_merges(tmp_path: Path) -> None:
+    # Llama 3: a pre-token that is in the vocabulary is one token, whatever the merges say.
+    extended = extend(_with(qwen(tmp_path / "b"), lambda d: d["model"].update(ignore_merges=True)), LEARNT, ADD)
+    old, new = extended.base.encoder(), extended.encoder()
+    texts = extended.base.texts()
+    for text in (*ODD, *chinese(20, 50), *english(10, 51)):
+        before, after = ids(old, text), ids(new, text)
+        assert len(after) <= len(before)
+        assert b"".join(texts[i] for i in spelled(extended, after)) == b"".join(texts[i] for i in before)
+
+
 def test_two_files_of_two_tokenizers_are_refused(tmp_path: Path) -> None:
     folder = llama(tmp_path / "b")
 
