@@ -116,7 +116,9 @@ def counted(texts: Iterable[pl.Series]) -> tuple[pl.DataFrame, int]:
     parts: list[pl.DataFrame] = []
     for text in texts:
         characters += int(text.str.len_chars().sum())
-        parts.append(text.str.extract_all(WORDS).explode().drop_nulls().to_frame("word").group_by("word").agg(count=pl.len().cast(pl.Int64)))
+        parts.append(
+            text.str.extract_all(WORDS).explode().drop_nulls().to_frame("word").group_by("word").agg(count=pl.len().cast(pl.Int64))
+        )
         if len(parts) > _BATCH:
             parts = [_summed(parts)]
     if not parts:
@@ -203,5 +205,7 @@ def _learn(words: pl.DataFrame, spec: TokenizerSpec, specials: Specials, symbols
     try:
         sentencepiece.SentencePieceTrainer.train(sentence_iterator=_rows(words), model_writer=out, **options)
     except (RuntimeError, OSError) as error:
-        raise DataError(f"{spec.kind.value}: sentencepiece could not learn {spec.vocab_size} tokens from {len(words)} words: {error}") from error
+        raise DataError(
+            f"{spec.kind.value}: sentencepiece could not learn {spec.vocab_size} tokens from {len(words)} words: {error}"
+        ) from error
     return out.getvalue()

@@ -239,4 +239,6 @@ def _varint(value: int) -> bytes:
 
 
 def _broken() -> DataError:
-    return DataError("this is not a sentencepiece model: its bytes are not the pieces of one; expected the `.model` that sentencepiece wrote")
+    return DataError(
+        "this is not a sentencepiece model: its bytes are not the pieces of one; expected the `.model` that sentencepiece wrote"
+    )
