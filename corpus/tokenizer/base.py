@@ -199,7 +199,9 @@ def read(folder: Path) -> Base:
         raise DataError(_unsupported(json, kind))
     names = {int(i): name for name, i in vocabulary.items() if int(i) not in added}
     if affix := description["model"].get("continuing_subword_prefix") or description["model"].get("end_of_word_suffix"):
-        raise DataError(f"{json}: BPE that marks where words go on or end ({affix!r}); only byte-level BPE and sentencepiece's can be extended")
+        raise DataError(
+            f"{json}: BPE that marks where words go on or end ({affix!r}) cannot be extended; byte-level and sentencepiece's can"
+        )
     if _byte_level(description):
         return Base(folder, Layout.BYTES, names, added, description, None)
     if description["model"].get("byte_fallback") and all(f"<0x{b:02X}>" in vocabulary for b in range(256)):

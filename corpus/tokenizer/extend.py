@@ -134,7 +134,7 @@ def extend(folder: Path, texts: Iterable[pl.Series], add: int, least: int = 2) -
             cutter.add(ids, begins)
     pieces = cutter.pieces()
     atoms = [chr(c).encode() for c in pieces.codes.tolist()]
-    merges = learn(pieces.symbols.copy(), pieces.offsets, pieces.weights, known + atoms, add, least)
+    merges = learn(pieces.symbols.copy(), pieces.offsets, pieces.weights, known + atoms, add, least=least)
     growth = _Growth(base, known, add)
     characters = _characters(pieces, known, least) if base.layout == Layout.BYTES else _fallbacks(pieces, least)
     _assemble(growth, merges, known + atoms, characters)
@@ -162,7 +162,7 @@ def _characters(pieces: Pieces, known: list[bytes], least: int) -> _Characters:
     inside = pieces.parts >= 0
     symbols = pieces.parts[inside]
     offsets = np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).astype(np.int64)
-    merges = learn(symbols.copy(), offsets, pieces.counts, known, len(symbols), least)
+    merges = learn(symbols.copy(), offsets, pieces.counts, known, len(symbols), least=least)
     texts = list(known)
     steps: list[tuple[bytes, bytes] | tuple[bytes, tuple[int, ...]]] = []
     done: dict[bytes, int] = {}

@@ -65,7 +65,8 @@ def appended(model: bytes, pieces: Iterable[tuple[str, float, PieceType]]) -> by
 
 
 def _piece(text: str, score: float, kind: PieceType) -> bytes:
-    return _field(1, text.encode()) + _varint(2 << 3 | _FIXED32) + struct.pack("<f", score) + _varint(_PIECE_TYPE << 3 | _VARINT) + _varint(kind)
+    weight = _varint(2 << 3 | _FIXED32) + struct.pack("<f", score)
+    return _field(1, text.encode()) + weight + _varint(_PIECE_TYPE << 3 | _VARINT) + _varint(kind)
 
 
 def _field(number: int, value: bytes) -> bytes:
