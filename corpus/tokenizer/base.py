@@ -200,7 +200,7 @@ def read(folder: Path) -> Base:
     names = {int(i): name for name, i in vocabulary.items() if int(i) not in added}
     if affix := description["model"].get("continuing_subword_prefix") or description["model"].get("end_of_word_suffix"):
         raise DataError(
-            f"{json}: BPE that marks where words go on or end ({affix!r}) cannot be extended; byte-level and sentencepiece's can"
+            f"{json}: BPE that marks where words go on or end ({affix!r}) cannot be extended; byte-level can, and sentencepiece"
         )
     if _byte_level(description):
         return Base(folder, Layout.BYTES, names, added, description, None)
