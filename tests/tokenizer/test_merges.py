@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,14 +13,16 @@ from hypothesis import strategies as st
 from corpus.tokenizer.merges import learn
 
 
-def straight(pieces: list[list[int]], weights: list[int], texts: list[bytes], room: int, least: int, longest: int) -> list[tuple[int, int, int, int]]:
+def straight(
+    pieces: list[list[int]], weights: list[int], texts: list[bytes], room: int, least: int, longest: int
+) -> list[tuple[int, int, int, int]]:
     """Counts all pairs anew for every merge."""
     pieces, texts = [list(p) for p in pieces], list(texts)
     known, out, first = {t: i for i, t in enumerate(texts)}, [], len(texts)
     while len(texts) - first < room:
         pairs: Tally[tuple[int, int]] = Tally()
         for piece, weight in zip(pieces, weights, strict=True):
-            for pair in zip(piece, piece[1:], strict=False):
+            for pair in pairwise(piece):
                 pairs[pair] += weight
         fit = [(-n, pair) for pair, n in pairs.items() if n >= least and len(texts[pair[0]] + texts[pair[1]]) <= longest]
         if not fit:
@@ -40,7 +43,9 @@ def straight(pieces: list[list[int]], weights: list[int], texts: list[bytes], ro
     return out
 
 
-def learnt(pieces: list[list[int]], weights: list[int], texts: list[bytes], room: int, least: int, longest: int) -> list[tuple[int, int, int, int]]:
+def learnt(
+    pieces: list[list[int]], weights: list[int], texts: list[bytes], room: int, least: int, longest: int
+) -> list[tuple[int, int, int, int]]:
     symbols = np.array([s for p in pieces for s in p], dtype=np.int32)
     offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
     found = learn(symbols, offsets, np.array(weights, dtype=np.int64), texts, room, least=least, longest=longest)
