@@ -1,0 +1,277 @@
+"""A tokenizer that there is already, as `extend` needs it: what each of its ids stands for, and how it cuts and encodes text.
+
+Two layouts can be extended. In a **byte-level** one (GPT-2, BLOOM, Qwen, Llama 3) a token is a string of characters that stand for bytes,
+and tokens may end inside of a character of the text. In a **marked** one (LLaMA 2, Mistral, Gemma; sentencepiece's BPE) a token is text
+with ▁ for the blank, and a character that the vocabulary lacks falls back to tokens of one byte, which nothing can be merged with.
+
+Ids are what a model's embeddings are numbered by, so they are taken as they are: with holes, and with special tokens behind the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import polars as pl
+
+from corpus.errors import DataError
+from corpus.tokenizer import pieces_model
+from corpus.tokenizer.bpe import alphabet, written
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+    from tokenizers import Tokenizer
+
+BATCH = 1 << 20
+"""Characters that are encoded at once: what the library keeps of a token (offsets, text, words) takes some 100 bytes."""
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_FILES = ("tokenizer.json", "tokenizer.model")
+
+
+class Layout(StrEnum):
+    """How tokens stand for text."""
+
+    BYTES = "byte-level"
+    MARKED = "marked"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A tokenizer that can be extended.
+
+    Attributes:
+        folder: where it is.
+        layout: how its tokens stand for text.
+        names: what each id is called in the vocabulary, by id; added tokens are not among them.
+        added: texts of added tokens (special ones and others), by id.
+        description: tokenizer.json; None where there is only sentencepiece's model.
+        model: the bytes of sentencepiece's `.model`; None where there is none.
+    """
+
+    folder: Path
+    layout: Layout
+    names: dict[int, str]
+    added: dict[int, str]
+    description: dict[str, Any] | None
+    model: bytes | None
+
+    @property
+    def rows(self) -> int:
+        """One more than the highest id: rows that a model's embeddings need, and the first id that is free."""
+        return max((*self.names, *self.added)) + 1
+
+    def texts(self) -> list[bytes]:
+        """What each id stands for in text, by id; distinct, and for what stands for none (holes, added and fallback tokens) no UTF-8."""
+        out = [b"\xff" + i.to_bytes(4, "big") for i in range(self.rows)]
+        bytes_of = {c: b for b, c in enumerate(alphabet())}
+        taken = set(self.added)
+        for i, name in self.names.items():
+            if i in taken or not name or (self.layout == Layout.MARKED and " " in name):
+                continue
+            if self.layout == Layout.BYTES:
+                if all(c in bytes_of for c in name):
+                    out[i] = bytes(bytes_of[c] for c in name)
+            elif not _BYTE.fullmatch(name):
+                out[i] = name.replace("▁", " ").encode()
+        return out
+
+    def fallbacks(self) -> dict[int, int]:
+        """Which byte the fallback tokens of a marked tokenizer stand for, by id."""
+        if self.layout == Layout.BYTES:
+            return {}
+        found = ((i, _BYTE.fullmatch(name)) for i, name in self.names.items())
+        return {i: int(m[1], 16) for i, m in found if m}
+
+    def name(self, text: bytes) -> str:
+        """What a token of this text is called in the vocabulary."""
+        if self.layout == Layout.BYTES:
+            return written(text, alphabet())
+        return text.decode().replace(" ", "▁")
+
+    def encoder(self) -> Encoder:
+        """Encodes as this tokenizer does."""
+        return encoder(self.description, self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Encodes columns of text, without special tokens: text that spells one is text.
+
+    Attributes:
+        tokenizer: the tokenizer, or
+        processor: sentencepiece's.
+    """
+
+    tokenizer: Tokenizer | None
+    processor: SentencePieceProcessor | None = None
+
+    def encode(self, texts: pl.Series) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids of texts, some at a time.
+
+        Args:
+            texts: String; nulls count as empty.
+
+        Yields:
+            The ids of some texts (int32[t]), and how many tokens each of these texts has (int64[n]).
+        """
+        for rows in self._batches(texts):
+            if self.tokenizer is not None:
+                ids = [np.array(e.ids, dtype=np.int32) for e in self.tokenizer.encode_batch_fast(rows, add_special_tokens=False)]
+            else:
+                ids = [np.array(found, dtype=np.int32) for found in self._sentencepiece().encode(rows, out_type=int)]
+            yield _joined(ids), np.array([len(i) for i in ids], dtype=np.int64)
+
+    def pieces(self, texts: pl.Series) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids of texts, and where a new pre-token of the tokenizer's own begins.
+
+        Yields:
+            The ids of some texts (int32[t]), and whether each begins a pre-token or a text (bool[t]).
+        """
+        if self.tokenizer is None:
+            for ids, lengths in self.encode(texts):
+                begins = np.zeros(len(ids), dtype=np.bool_)
+                starts = np.cumsum(lengths) - lengths
+                begins[starts[lengths > 0]] = True
+                yield ids, begins
+            return
+        for rows in self._batches(texts):
+            found = [e for e in self.tokenizer.encode_batch(rows, add_special_tokens=False) if len(e)]
+            words = [np.array(e.word_ids, dtype=np.int32) for e in found]
+            first = _joined([np.concatenate([[True], w[1:] != w[:-1]]) for w in words], np.bool_)
+            yield _joined([np.array(e.ids, dtype=np.int32) for e in found]), first
+
+    def _batches(self, texts: pl.Series) -> Iterator[list[str]]:
+        sizes = texts.fill_null("").str.len_chars().to_numpy().astype(np.int64)
+        parts = np.cumsum(sizes) // BATCH
+        for part in np.split(np.arange(len(texts)), np.flatnonzero(np.diff(parts)) + 1):
+            if len(part):
+                yield texts[int(part[0]) : int(part[-1]) + 1].fill_null("").to_list()
+
+    def _sentencepiece(self) -> SentencePieceProcessor:
+        if self.processor is None:
+            raise DataError("an encoder needs a tokenizer or a sentencepiece model")
+        return self.processor
+
+
+def encoder(description: dict[str, Any] | None, model: bytes | None) -> Encoder:
+    """An encoder of a tokenizer.json, or else of a sentencepiece model."""
+    if description is not None:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_str(orjson.dumps(description).decode())
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode_special_tokens = True
+        return Encoder(tokenizer)
+    from sentencepiece import SentencePieceProcessor
+
+    return Encoder(None, SentencePieceProcessor(model_proto=model))
+
+
+def read(folder: Path) -> Base:
+    """Reads a tokenizer that is to be extended.
+
+    Args:
+        folder: with tokenizer.json, tokenizer.model, or both, as `transformers` saves them.
+
+    Raises:
+        DataError: when there is none, it cannot be read, or it is of a kind that cannot be extended.
+    """
+    json, proto = (folder / name for name in _FILES)
+    if not json.is_file() and not proto.is_file():
+        raise DataError(f"{folder}: no tokenizer; expected tokenizer.json or tokenizer.model in it (save one with `save_pretrained`)")
+    if not json.is_file():
+        return _of_model(folder, proto)
+    try:
+        description = orjson.loads(json.read_bytes())
+        kind = description["model"].get("type") or ("BPE" if "merges" in description["model"] else "of no type")
+        added = {int(t["id"]): str(t["content"]) for t in description.get("added_tokens") or []}
+        vocabulary = description["model"]["vocab"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{json}: not a description of a tokenizer as the tokenizers library writes it ({error})") from None
+    if kind != "BPE" or not isinstance(vocabulary, dict):
+        raise DataError(_unsupported(json, kind))
+    names = {int(i): name for name, i in vocabulary.items() if int(i) not in added}
+    if affix := description["model"].get("continuing_subword_prefix") or description["model"].get("end_of_word_suffix"):
+        raise DataError(
+            f"{json}: BPE that marks where words go on or end ({affix!r}) cannot be extended; byte-level can, and sentencepiece"
+        )
+    if _byte_level(description):
+        return Base(folder, Layout.BYTES, names, added, description, None)
+    if description["model"].get("byte_fallback") and all(f"<0x{b:02X}>" in vocabulary for b in range(256)):
+        base = Base(folder, Layout.MARKED, names, added, description, _model(proto) if proto.is_file() else None)
+        _agree(base, proto)
+        return base
+    raise DataError(
+        f"{json}: BPE that is neither byte-level nor has tokens to fall back to for all 256 bytes, so text that it does not know is lost; "
+        "only such tokenizers can be extended"
+    )
+
+
+def _of_model(folder: Path, path: Path) -> Base:
+    from sentencepiece import SentencePieceProcessor
+
+    model = _model(path)
+    sp = SentencePieceProcessor(model_proto=model)
+    ids = range(sp.get_piece_size())
+    # Pieces that the user defined are never merged with others, as added tokens are not.
+    ordinary = (pieces_model.PieceType.NORMAL, pieces_model.PieceType.BYTE)
+    added = {i: sp.id_to_piece(i) for i, kind in enumerate(pieces_model.piece_types(model)) if kind not in ordinary}
+    names = {i: sp.id_to_piece(i) for i in ids if i not in added}
+    if not all(f"<0x{b:02X}>" in set(names.values()) for b in (0, 255)):
+        raise DataError(f"{path}: a model without byte fallback: text that it does not know is lost; only those with it can be extended")
+    return Base(folder, Layout.MARKED, names, added, None, model)
+
+
+def _model(path: Path) -> bytes:
+    """The bytes of a `.model` that is BPE."""
+    from sentencepiece import SentencePieceProcessor
+
+    model = path.read_bytes()
+    try:
+        SentencePieceProcessor(model_proto=model)
+        kind = pieces_model.model_type(model)
+    except (RuntimeError, DataError) as error:
+        raise DataError(f"{path}: sentencepiece cannot read it ({error})") from None
+    if kind != pieces_model.BPE:
+        raise DataError(_unsupported(path, "Unigram" if kind == 1 else f"model type {kind}"))
+    return model
+
+
+def _agree(base: Base, path: Path) -> None:
+    """Holds the two files of a folder together."""
+    if base.model is None:
+        return
+    from sentencepiece import SentencePieceProcessor
+
+    sp = SentencePieceProcessor(model_proto=base.model)
+    for i in range(sp.get_piece_size()):
+        known = base.names.get(i, base.added.get(i))
+        if known != sp.id_to_piece(i):
+            raise DataError(f"{path}: id {i} is {sp.id_to_piece(i)!r} there and {known!r} in tokenizer.json; both must be of one tokenizer")
+
+
+def _unsupported(path: Path, kind: str) -> str:
+    return (
+        f"{path}: a {kind} tokenizer; only BPE can be extended (byte-level as in BLOOM, Qwen and Llama 3, or sentencepiece's with byte "
+        "fallback as in LLaMA 2): its merges go on where they ended, while new pieces of a Unigram change how old text is cut"
+    )
+
+
+def _byte_level(description: dict[str, Any]) -> bool:
+    """Whether the pre-tokenizer turns bytes into characters."""
+
+    def within(part: Any) -> bool:
+        return isinstance(part, dict) and (part.get("type") == "ByteLevel" or any(map(within, part.get("pretokenizers") or [])))
+
+    return within(description.get("pre_tokenizer"))
+
+
+def _joined(arrays: list[np.ndarray], dtype: Any = np.int32) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype=dtype)
