@@ -34,7 +34,7 @@ from corpus.recipe_splits import Form
 from corpus.splits.budget import TOKENIZER
 from corpus.splits.groups import cuts
 from corpus.splits.templates import TEMPLATES, Template
-from corpus.tokenizer.encode import BATCH_BYTES, Figures, Way, check_marks, encode_rows, lengths, library, one, prepared, width
+from corpus.tokenizer.encode import BATCH_BYTES, Figures, Way, check_marks, encode_rows, lengths, one, prepared, width
 from corpus.tokenizer.encoded import MANIFEST, SEQUENCES, Layout, writing
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import reading, write_bytes
@@ -174,16 +174,16 @@ def plan(
     ways: dict[bool, Way] = {}
     told: dict[str, Any] = {"sha256": digest}
     if any(form is Form.TEXT for form in forms.values()):
-        whole = prepared(settings, path)
+        whole, encoder = prepared(settings, path)
         token, number = _closing(path, whole.token_to_id, template)
-        ways[False] = Way(library(whole), width(whole), number)
+        ways[False] = Way(encoder, width(whole), number)
         told["end_of_text"] = {"token": token, "id": number}
     if any(form is not Form.TEXT for form in forms.values()):
         if template is None:
             raise WarehouseError(f"{root}: the build of recipe {build.recipe!r} names no template that is known; build again")
-        marked = prepared(settings, path, template.specials)
+        marked, encoder = prepared(settings, path, template.specials)
         check_marks(marked, template, path)
-        ways[True] = Way(library(marked), width(marked))
+        ways[True] = Way(encoder, width(marked))
     told["ids"] = str(next(iter(ways.values())).ids)
     jobs = []
     for (split, part), files in all_files.items():
