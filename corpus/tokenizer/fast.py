@@ -229,9 +229,9 @@ def _hashed(pairs: dict[tuple[int, int], tuple[int, int]]) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _slot(key: np.uint64, slots: int) -> int:
+def _slot(key: np.uint64, slots: int) -> np.int64:
     mixed = key * _MIX
-    return int((mixed ^ (mixed >> np.uint64(29))) & np.uint64(slots - 1))
+    return np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(slots - 1))
 
 
 @njit(cache=True, nogil=True)
@@ -349,7 +349,7 @@ def _encode(
             for piece in range(counts[segment], counts[segment + 1]):
                 end = ends[piece]
                 size = end - at
-                slot = -1
+                slot = np.int64(-1)
                 if size <= 8 * _WORDS:
                     mixed = np.uint64(size) * _MIX2
                     i = at
@@ -364,7 +364,7 @@ def _encode(
                         key[w] = word
                         mixed = (mixed ^ word) * _MIX
                         mixed ^= mixed >> np.uint64(32)
-                    slot = int(mixed & np.uint64(_SLOTS - 1))
+                    slot = np.int64(mixed & np.uint64(_SLOTS - 1))
                     same = pieces[slot, _WORDS] == np.uint64(size)
                     for w in range(_WORDS):
                         same = same and pieces[slot, w] == key[w]
@@ -461,25 +461,25 @@ def _merge_long(symbols: np.ndarray, n: int, merges: np.ndarray) -> int:
     while size:
         top = heap[0]
         size = _pop(heap, size)
-        i = int(top & np.uint64(0xFFFFFFFF))
-        if symbols[i] < 0 or behind[i] >= n:
+        at = np.int64(top & np.uint64(0xFFFFFFFF))
+        if symbols[at] < 0 or behind[at] >= n:
             continue
-        j = behind[i]
-        pair = _merge(merges, symbols[i], symbols[j])
+        j = behind[at]
+        pair = _merge(merges, symbols[at], symbols[j])
         if pair == none or pair >> np.uint64(32) != top >> np.uint64(32):
             continue
-        symbols[i] = np.int32(pair & np.uint64(0xFFFFFFFF))
+        symbols[at] = np.int32(pair & np.uint64(0xFFFFFFFF))
         symbols[j] = -1
-        behind[i] = behind[j]
+        behind[at] = behind[j]
         if behind[j] < n:
-            before[behind[j]] = i
-            pair = _merge(merges, symbols[i], symbols[behind[i]])
+            before[behind[j]] = at
+            pair = _merge(merges, symbols[at], symbols[behind[at]])
             if pair != none:
-                size = _push(heap, size, (pair >> np.uint64(32)) << np.uint64(32) | np.uint64(i))
-        if before[i] >= 0:
-            pair = _merge(merges, symbols[before[i]], symbols[i])
+                size = _push(heap, size, (pair >> np.uint64(32)) << np.uint64(32) | np.uint64(at))
+        if before[at] >= 0:
+            pair = _merge(merges, symbols[before[at]], symbols[at])
             if pair != none:
-                size = _push(heap, size, (pair >> np.uint64(32)) << np.uint64(32) | np.uint64(before[i]))
+                size = _push(heap, size, (pair >> np.uint64(32)) << np.uint64(32) | np.uint64(before[at]))
     left = 0
     for i in range(n):
         if symbols[i] >= 0:
