@@ -5,6 +5,9 @@ RECIPE ?= sample
 WAREHOUSE ?= warehouse
 WORKERS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 DATA ?=
+TOKENIZER ?=
+VOCAB ?=
+OUT ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -13,10 +16,11 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help corpus plan sources test test-all lint format bench clean
+.PHONY: help corpus tokenizer encode plan sources test test-all lint format bench clean
 
 help: ## List the targets
 	@echo "make corpus [DATA=path] [RECIPE=name] [WAREHOUSE=path] [WORKERS=n]"
+	@echo "make tokenizer [RECIPE=name] [TOKENIZER=bpe|sentencepiece-bpe|sentencepiece-unigram|jieba-words] [VOCAB=n] [OUT=path]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "After make corpus, $(BIN)/corpus --help lists the verbs."
 
@@ -31,6 +35,10 @@ $(VENV)/corpus.stamp: $(VENV)/pip.stamp pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e .
 	@touch $@
 
+$(VENV)/tokenizer.stamp: $(VENV)/corpus.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[tokenizer]'
+	@touch $@
+
 $(VENV)/dev.stamp: $(VENV)/corpus.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
@@ -41,6 +49,13 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 
 corpus: $(VENV)/corpus.stamp ## Build the warehouse: the embedded sample, or the files under DATA
 	@$(BIN)/corpus build --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' --workers '$(WORKERS)' $(if $(DATA),--data '$(DATA)')
+
+tokenizer: $(VENV)/corpus.stamp $(if $(filter-out bpe,$(TOKENIZER)),$(VENV)/tokenizer.stamp) ## Train a tokenizer on what make corpus built
+	@$(BIN)/corpus tokenizer train --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' $(if $(TOKENIZER),--kind '$(TOKENIZER)') \
+		$(if $(VOCAB),--vocab '$(VOCAB)') $(if $(OUT),--out '$(OUT)')
+
+encode: $(VENV)/corpus.stamp ## Turn the splits into token ids, for trainers
+	@$(BIN)/corpus encode --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' --workers '$(WORKERS)' $(if $(OUT),--out '$(OUT)')
 
 plan: $(VENV)/corpus.stamp ## Say what `make corpus` would rebuild, and why
 	@$(BIN)/corpus plan --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' $(if $(DATA),--data '$(DATA)')

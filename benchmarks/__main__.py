@@ -14,7 +14,16 @@ from typing import Any
 from benchmarks import build, clean, control, ingest, parsers, render
 from benchmarks.measure import OUT, ROOT, machine, table
 
-_ALONE = {"wikitext": True, "damage": True, "mojibake": True, "language": True, "leaks": True, "personal": False, "dedup": True}
+_ALONE = {
+    "wikitext": True,
+    "damage": True,
+    "mojibake": True,
+    "language": True,
+    "leaks": True,
+    "personal": False,
+    "dedup": True,
+    "tokenizers": False,
+}
 """Benchmarks that are programs of their own, and whether they need a folder of upstream files."""
 
 
@@ -22,7 +31,8 @@ def _alone(name: str, data: Path | None) -> tuple[dict[str, Any], str]:
     """Runs one of them; what it prints is the result."""
     if _ALONE[name] and data is None:
         return {}, "needs --data: a folder of upstream files"
-    given = ["--data", str(data)] if name in ("language", "dedup") else [str(data)] if _ALONE[name] else []
+    named = name in ("language", "dedup", "tokenizers")
+    given = [] if data is None else ["--data", str(data)] if named else [str(data)] if _ALONE[name] else []
     done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *given], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"benchmarks.{name} failed:\n{done.stderr}")
@@ -36,8 +46,8 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="control, parsers, ingest, build, clean, render, wikitext, damage, mojibake, language, leaks, personal, dedup; "
-        "all when none is given",
+        help="control, parsers, ingest, build, clean, render, wikitext, damage, mojibake, language, leaks, personal, dedup, "
+        "tokenizers; all when none is given",
     )
     parser.add_argument("--mb", type=int, default=100, help="MB of generated data of each kind [100]")
     parser.add_argument("--pairs", type=int, default=3, help="runs of each side [3]")

@@ -319,6 +319,57 @@ def fetch(names: tuple[str, ...], data: Path, revision: str | None) -> None:
         sys.exit(2)
 
 
+@cli.group()
+def tokenizer() -> None:
+    """Train tokenizers, extend them, and measure them side by side."""
+
+
+@tokenizer.command("train")
+@_recipe_option
+@_warehouse_option
+@click.option("--kind", help="bpe, sentencepiece-bpe, sentencepiece-unigram or jieba-words.  [default: the recipe's, or bpe]")
+@click.option("--vocab", "vocab_size", type=int, help="All tokens together.  [default: the recipe's, or 32000]")
+@click.option("--sample", type=int, help="Bytes of text to train on at most.  [default: the recipe's, or what suits the kind]")
+@click.option("--seed", type=int, help="Of the sample.  [default: the recipe's, or 0]")
+@click.option("--words", help="A dictionary of your own, in jieba's format, for jieba-words.")
+@click.option("--symbol", "symbols", multiple=True, help="Text that is always one token; may be given again.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the tokenizer.  [default: runs/<recipe>/tokenizer]")
+@_json_option
+def tokenizer_train(recipe: str, warehouse: Path, out: Path | None, as_json: bool, **given: Any) -> None:
+    """Train a tokenizer on the tokenizer split of a build, and measure it on rows that it has not seen.
+
+    The folder is one that transformers.AutoTokenizer loads, with the recipe's template as its chat template.
+    """
+    from corpus.tokenizer import told
+    from corpus.tokenizer.train import spec_of
+
+    loaded, _ = _load(recipe, None)
+    spec = spec_of(loaded, {name: list(value) if name == "symbols" else value for name, value in given.items() if value not in (None, ())})
+    told.train(warehouse, loaded.name, spec, out, in_json=as_json)
+
+
+@tokenizer.command("report")
+@click.argument("names", nargs=-1, required=True, metavar="TOKENIZER...")
+@click.option("--recipe", help="Measure on what its tokenizers were not trained on.  [default: the last one built]")
+@_warehouse_option
+@click.option(
+    "--text", type=click.Path(path_type=Path), help="Measure on a file instead: parquet or JSON lines with a column text, or .txt."
+)
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw bytes per token, vocabulary and speed: a .png or .svg file.")
+@click.option("--markdown", is_flag=True, help="Markdown, for a page.")
+@_json_option
+def tokenizer_report(
+    names: tuple[str, ...], recipe: str | None, warehouse: Path, text: Path | None, plot: Path | None, markdown: bool, as_json: bool
+) -> None:
+    """Measure tokenizers side by side, on the same text.
+
+    A TOKENIZER is a folder with a tokenizer.json, such a file, a sentencepiece .model, a .tiktoken file, or the name of one on the hub.
+    """
+    from corpus.tokenizer import told
+
+    told.report(names, recipe, warehouse, text, plot, "json" if as_json else "markdown" if markdown else "table")
+
+
 @cli.command()
 @click.option("--recipe", help="Recipe whose build to encode. [default: the last one built]")
 @_warehouse_option

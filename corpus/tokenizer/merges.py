@@ -39,7 +39,9 @@ class Merges:
     counts: np.ndarray
 
 
-def learn(symbols: np.ndarray, offsets: np.ndarray, weights: np.ndarray, texts: list[bytes], room: int, least: int = 2) -> Merges:
+def learn(
+    symbols: np.ndarray, offsets: np.ndarray, weights: np.ndarray, texts: list[bytes], room: int, *, least: int = 2, longest: int = 32
+) -> Merges:
     """Learns merges from pieces of text.
 
     Args:
@@ -49,6 +51,8 @@ def learn(symbols: np.ndarray, offsets: np.ndarray, weights: np.ndarray, texts: 
         texts: what each symbol that there is stands for; no two the same.
         room: how many new symbols there may be.
         least: pairs that occur less often are not merged.
+        longest: bytes of a new symbol, at most. Publishers' templates hold whole sentences ten thousand times over; a token for each
+            is taken from all other texts.
     """
     if room <= 0 or len(symbols) == 0:
         none = np.zeros(0, dtype=np.int32)
@@ -56,7 +60,7 @@ def learn(symbols: np.ndarray, offsets: np.ndarray, weights: np.ndarray, texts: 
     ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     arena = np.frombuffer(b"".join(texts), dtype=np.uint8)
     lengths = np.diff(offsets).astype(np.int32)
-    left, right, made, counts = _learn(symbols, offsets[:-1], lengths, weights, ends, arena, room, max(1, least))
+    left, right, made, counts = _learn(symbols, offsets[:-1], lengths, weights, ends, arena, room, max(1, least), longest)
     return Merges(left, right, made, counts)
 
 
@@ -194,6 +198,7 @@ def _learn(
     given_arena: np.ndarray,
     room: int,
     least: int,
+    longest: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     # Texts of symbols, and which symbol a text has.
     known = len(given_ends) - 1
@@ -314,6 +319,8 @@ def _learn(
         for k in range(ends[b], ends[b + 1]):
             arena[at] = arena[k]
             at += 1
+        if long > longest:
+            continue
         slot = _known(names, arena, ends, start, at)
         if names[slot] >= 0:
             c = np.int32(names[slot])

@@ -1,0 +1,56 @@
+"""The project's own kinds, each trained by `python -m benchmarks.tokenizers.ours KIND --text FOLDER --vocab N --out FOLDER`.
+
+What runs is `corpus.tokenizer.train.learn`, as `corpus tokenizer train` calls it, on the whole text: its size is the benchmark's, and not
+what a kind would draw from it by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+KINDS = ("bpe", "jieba-words", "sentencepiece-bpe", "sentencepiece-unigram")
+_TEMPLATE = "chatml"
+
+
+def columns(rows: Path) -> Iterator[pl.Series]:
+    """The texts of a parquet file, a row group at a time."""
+    file = pq.ParquetFile(rows)
+    for group in range(file.num_row_groups):
+        texts = file.read_row_group(group, columns=["text"])["text"].combine_chunks()
+        yield pl.Series(texts.cast(pa.large_string()), dtype=pl.String)
+
+
+def train(kind: str, rows: Path, vocab: int, out: Path) -> None:
+    """Trains a kind on all texts of a parquet file and writes `tokenizer.json`, and sentencepiece's model where there is one."""
+    from corpus.splits.templates import TEMPLATES
+    from corpus.tokenizer.spec import TokenizerSpec
+    from corpus.tokenizer.specials import specials
+    from corpus.tokenizer.train import learn
+
+    spec = TokenizerSpec.model_validate({"kind": kind, "vocab_size": vocab})
+    trained = learn(columns(rows), spec, specials(TEMPLATES[_TEMPLATE]))
+    out.mkdir(parents=True, exist_ok=True)
+    trained.tokenizer.save(str(out / "tokenizer.json"))
+    if trained.model is not None:
+        (out / "tokenizer.model").write_bytes(trained.model)
+
+
+def main() -> None:
+    """Trains one."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tokenizers.ours", description=__doc__)
+    parser.add_argument("name", choices=KINDS, metavar="KIND")
+    parser.add_argument("--text", type=Path, required=True, help="folder of the text")
+    parser.add_argument("--vocab", type=int, required=True, help="tokens")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    given = parser.parse_args()
+    train(given.name, given.text / "train-00000.parquet", given.vocab, given.out)
+
+
+if __name__ == "__main__":
+    main()

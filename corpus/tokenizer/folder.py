@@ -1,0 +1,118 @@
+"""The folder of a tokenizer, as `transformers.AutoTokenizer.from_pretrained` reads it, and nothing of transformers to write it.
+
+- `tokenizer.json`: all that encodes and decodes, for the `tokenizers` library;
+- `tokenizer_config.json` and `special_tokens_map.json`: which token is which;
+- `chat_template.jinja`: the recipe's template (and in the configuration too, where older readers look for it);
+- `tokenizer.model`: sentencepiece's own file, for its two kinds;
+- `manifest.json`: what it was trained on, and how.
+
+It is written beside its place and moved there when it is whole. A folder that holds something else is not replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from corpus.errors import DataError, UsageError
+from corpus.splits.jinja import jinja
+from corpus.splits.templates import Template
+from corpus.tokenizer.spec import Trained
+from corpus.tokenizer.specials import Specials
+from corpus.warehouse.commit import sync_folder, write_bytes
+
+MANIFEST = "manifest.json"
+FORMAT = "yuliao-tokenizer-1"
+MODEL = "tokenizer.model"
+
+
+def write_folder(out: Path, trained: Trained, specials: Specials, template: Template | None, manifest: dict[str, Any]) -> None:
+    """Writes a tokenizer.
+
+    Args:
+        out: the folder; one that holds a tokenizer of ours is replaced.
+        trained: the tokenizer.
+        specials: its special tokens.
+        template: for its chat template; None for none.
+        manifest: what is to be told of it.
+
+    Raises:
+        UsageError: when the folder holds something else.
+    """
+    check_place(out)
+    files = {"tokenizer.json": (trained.tokenizer.to_str(pretty=True) + "\n").encode()}
+    if trained.model is not None:
+        files[MODEL] = trained.model
+    files |= described(specials, template)
+    files[MANIFEST] = _json({"format": FORMAT, **manifest})
+    replace_folder(out, files)
+
+
+def described(specials: Specials, template: Template | None) -> dict[str, bytes]:
+    """What says which token is which: file name → bytes."""
+    named = {"unk_token": specials.unk, "bos_token": specials.bos, "eos_token": specials.eos, "pad_token": specials.pad}
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **named,
+        "additional_special_tokens": list(specials.others),
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 10**30,
+    }
+    files = {"special_tokens_map.json": _json({**named, "additional_special_tokens": list(specials.others)})}
+    if template is not None:
+        config["chat_template"] = jinja(template)
+        files["chat_template.jinja"] = jinja(template).encode()
+    return {**files, "tokenizer_config.json": _json(config)}
+
+
+def replace_folder(out: Path, files: dict[str, bytes]) -> None:
+    """Puts a folder of files in place of what is there: beside it first, so that a crash leaves the old one or the new one."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    new = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    for name, data in files.items():
+        write_bytes(new / name, data)
+    sync_folder(new)
+    old = out.with_name(f".{out.name}.old-{os.getpid()}")
+    if out.exists():
+        out.rename(old)
+    new.rename(out)
+    sync_folder(out.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def check_place(out: Path) -> None:
+    """Sees to it that nothing is lost by writing a tokenizer into a folder.
+
+    Raises:
+        UsageError: when it is there and holds no tokenizer of ours.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UsageError(f"{out} is no folder; choose another one with --out")
+    if any(out.iterdir()) and read_manifest(out) is None:
+        raise UsageError(f"{out} holds something else than a tokenizer that was trained here; choose another folder with --out")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """What is told of a tokenizer that was trained here; None for other folders.
+
+    Raises:
+        DataError: when its manifest cannot be read.
+    """
+    try:
+        told = json.loads((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as e:
+        raise DataError(f"{folder / MANIFEST} is no JSON ({e}); remove the folder and train again") from e
+    return told if isinstance(told, dict) and told.get("format") == FORMAT else None
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()

@@ -1,0 +1,91 @@
+"""What `corpus tokenizer` tells while it works and when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from corpus.console import ERR, OUT, to_json, write
+from corpus.errors import UsageError
+from corpus.export.summary import progress
+from corpus.tokenizer.load import Loaded, load
+from corpus.tokenizer.report import as_json, as_markdown, as_table
+from corpus.tokenizer.report import report as measured
+from corpus.tokenizer.spec import TokenizerSpec
+from corpus.tokenizer.text import texts
+from corpus.tokenizer.train import train as trained
+from corpus.warehouse.commit import write_bytes
+
+REPORT = "report.json"
+
+
+def train(root: Path, recipe: str, spec: TokenizerSpec, out: Path | None, *, in_json: bool) -> None:
+    """Trains a tokenizer, measures it, and prints both; the report is left in its folder.
+
+    Raises:
+        CorpusError: see `corpus.tokenizer.train.train`.
+    """
+    found = texts(root, recipe)
+    with progress(min(found.bytes, spec.most_bytes), quiet=in_json, what="read") as watch:
+        folder, told = trained(found, spec, out, watch)
+    if not in_json:
+        size, rows = told["trained"]["bytes"], told["trained"]["rows"]
+        OUT.print(
+            f"{folder}: {spec.kind}, {told['vocab_size']:,} tokens, learnt from {rows:,} rows ({size / 1e6:,.1f} MB of "
+            f"{found.bytes / 1e6:,.1f}) in {told['trained']['seconds']:,.1f} s",
+            markup=False,
+        )
+        if told["vocab_size"] < spec.vocab_size:
+            OUT.print(f"{spec.vocab_size:,} tokens were asked for; the text has no more that occur twice", markup=False)
+    held = found.held_out()
+    if not len(held):
+        ERR.print("the split is too small to hold anything out: there is nothing to measure on", markup=False)
+        made = None
+    else:
+        made = measured([load(str(folder))], held, _about(found.build.recipe, len(held)))
+        write_bytes(folder / REPORT, (as_json(made) + "\n").encode())
+    if in_json:
+        write(to_json({"folder": str(folder), **told}) + "\n")
+        return
+    if made is not None:
+        as_table(made)
+    OUT.print(f"encode the splits with it: corpus encode --recipe {found.build.recipe} --tokenizer {folder}", markup=False)
+
+
+def report(names: Sequence[str], recipe: str | None, root: Path, text: Path | None, plot: Path | None, how: str) -> None:
+    """Measures tokenizers side by side and prints the report.
+
+    Raises:
+        CorpusError: when a tokenizer or the text cannot be read.
+    """
+    if text is not None:
+        from corpus.tokenizer.held_out import rows_of
+
+        if recipe is not None:
+            raise UsageError("give either --recipe, for the rows that its tokenizers were not trained on, or --text FILE")
+        held, about = rows_of(text), str(text)
+    else:
+        found = texts(root, recipe)
+        held = found.held_out()
+        about = _about(found.build.recipe, len(held))
+    made = measured(_each(names), held, about, tell=lambda name: None if how == "json" else ERR.print(f"measuring {name}", markup=False))
+    if plot is not None:
+        from corpus.tokenizer.plot import plot as draw
+
+        draw(made, plot)
+    match how:
+        case "json":
+            write(as_json(made) + "\n")
+        case "markdown":
+            write(as_markdown(made) + "\n")
+        case _:
+            as_table(made)
+
+
+def _each(names: Sequence[str]) -> Iterator[Loaded]:
+    """One at a time: a vocabulary of 250,000 takes a GB."""
+    return (load(name) for name in names)
+
+
+def _about(recipe: str, rows: int) -> str:
+    return f"{rows:,} rows of recipe {recipe} that no tokenizer of it is trained on"
