@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import build, clean, control, ingest, parsers, render
+from benchmarks import build, clean, control, encode, ingest, parsers, render
 from benchmarks.measure import OUT, ROOT, machine, table
 
 _ALONE = {
@@ -46,7 +46,7 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="control, parsers, ingest, build, clean, render, wikitext, damage, mojibake, language, leaks, personal, dedup, "
+        help="control, parsers, ingest, build, clean, render, encode, wikitext, damage, mojibake, language, leaks, personal, dedup, "
         "tokenizers; all when none is given",
     )
     parser.add_argument("--mb", type=int, default=100, help="MB of generated data of each kind [100]")
@@ -60,6 +60,7 @@ def main() -> None:
         "build": lambda: (found := build.run(given.data, given.pairs), table(build.HEAD, build.rows(found))),
         "clean": lambda: (found := clean.run(given.data, given.pairs), clean.show(found)),
         "render": lambda: (found := render.run(min(given.mb, 30), given.pairs), render.show(found)),
+        "encode": lambda: (found := encode.run(given.mb, given.pairs), encode.show(found)),
         **{name: lambda name=name: _alone(name, given.data) for name in _ALONE},  # type: ignore[misc]
     }
     if unknown := [name for name in given.names if name not in benchmarks]:

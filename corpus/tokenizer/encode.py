@@ -89,13 +89,8 @@ class Library:
         return Encoded(ids, offsets, np.ascontiguousarray(places[:, 0]), np.ascontiguousarray(places[:, 1]))
 
 
-def library(tokenizer: Tokenizer) -> Encoder:
-    """What encodes with a tokenizer."""
-    return Library(tokenizer)
-
-
-def prepared(settings: bytes, path: Path, marks: Sequence[str] = ()) -> Tokenizer:
-    """A tokenizer to which only some of its special tokens are special.
+def prepared(settings: bytes, path: Path, marks: Sequence[str] = ()) -> tuple[Tokenizer, Encoder]:
+    """A tokenizer to which only some of its special tokens are special, and what encodes with it.
 
     Truncation, padding and post-processing are taken away: files of published models hold the settings that they were last used with, and
     post-processors of byte-level tokenizers cut blanks off the places of tokens.
@@ -110,6 +105,8 @@ def prepared(settings: bytes, path: Path, marks: Sequence[str] = ()) -> Tokenize
     """
     from tokenizers import Tokenizer
 
+    from corpus.tokenizer.fast import Fast, tables
+
     try:
         told: dict[str, Any] = json.loads(settings)
         told |= {"truncation": None, "padding": None, "post_processor": None}
@@ -122,7 +119,8 @@ def prepared(settings: bytes, path: Path, marks: Sequence[str] = ()) -> Tokenize
             raise
         raise DataError(f"{path} is no tokenizer that the tokenizers library reads ({e}); save it again with its save()") from e
     tokenizer.encode_special_tokens = True
-    return tokenizer
+    ours = tables(told)
+    return tokenizer, Library(tokenizer) if ours is None else Fast(ours)
 
 
 def check_marks(tokenizer: Tokenizer, template: Template, path: Path) -> None:

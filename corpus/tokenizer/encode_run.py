@@ -34,10 +34,10 @@ from corpus.recipe_splits import Form
 from corpus.splits.budget import TOKENIZER
 from corpus.splits.groups import cuts
 from corpus.splits.templates import TEMPLATES, Template
-from corpus.tokenizer.encode import BATCH_BYTES, Figures, Way, check_marks, encode_rows, lengths, library, one, prepared, width
+from corpus.tokenizer.encode import BATCH_BYTES, Figures, Way, check_marks, encode_rows, lengths, one, prepared, width
 from corpus.tokenizer.encoded import MANIFEST, SEQUENCES, Layout, writing
 from corpus.warehouse.builds import Build, Warehouse
-from corpus.warehouse.commit import reading, write_bytes
+from corpus.warehouse.commit import TMP_MARK, reading, write_bytes
 from corpus.warehouse.lock import writer_lock
 from corpus.warehouse.manifest import FileEntry, Partition, fingerprint
 from corpus.warehouse.splits import Found, find
@@ -50,8 +50,8 @@ RUNS = Path("runs")
 _FLYING_BYTES = 64 << 20
 """Texts that are waiting to be encoded or written, unless a single row is longer."""
 
-_OURS = re.compile(r"(?:train|eval|test)-\d+-of-\d+\.(?:parquet|ids|offsets|learned|ranges)(?:\.tmp-\d+)?")
-"""Names of files that an encoding may have written."""
+_OURS = re.compile(r"(?:train|eval|test)-\d+-of-\d+\.(?:parquet|ids|offsets|learned|ranges)(?:\.tmp-\d+)?|manifest\.json\.tmp-\d+")
+"""Names of files that an encoding may have written to the folder of a split, and that may go when nothing refers to them."""
 
 Progress = Callable[[int, int], None]
 """Is told of bytes and rows that were encoded."""
@@ -174,16 +174,16 @@ def plan(
     ways: dict[bool, Way] = {}
     told: dict[str, Any] = {"sha256": digest}
     if any(form is Form.TEXT for form in forms.values()):
-        whole = prepared(settings, path)
+        whole, encoder = prepared(settings, path)
         token, number = _closing(path, whole.token_to_id, template)
-        ways[False] = Way(library(whole), width(whole), number)
+        ways[False] = Way(encoder, width(whole), number)
         told["end_of_text"] = {"token": token, "id": number}
     if any(form is not Form.TEXT for form in forms.values()):
         if template is None:
             raise WarehouseError(f"{root}: the build of recipe {build.recipe!r} names no template that is known; build again")
-        marked = prepared(settings, path, template.specials)
+        marked, encoder = prepared(settings, path, template.specials)
         check_marks(marked, template, path)
-        ways[True] = Way(library(marked), width(marked))
+        ways[True] = Way(encoder, width(marked))
     told["ids"] = str(next(iter(ways.values())).ids)
     jobs = []
     for (split, part), files in all_files.items():
@@ -246,6 +246,8 @@ def _run(
         kept = {Path(file.path).name for job in mine if job.stem in have for file in have[job.stem].files}
         for left in sorted(p for p in (out / split).iterdir() if p.name not in kept and _OURS.fullmatch(p.name)):
             left.unlink()
+    for left in (p for folder in (out, out / "manifests") for p in folder.glob(f"*.json*{TMP_MARK}*")):
+        left.unlink(missing_ok=True)
     current = {(p.key, p.fingerprint) for p in have.values()}
     done = {job.split for job in jobs}
     warehouse.manifests.forget(p for p in warehouse.manifests.all() if p.key.split("/")[0] not in done or (p.key, p.fingerprint) in current)
