@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
 SAMPLE: dict[Kind, int] = {
     Kind.BPE: 400_000_000,
-    Kind.SENTENCEPIECE_BPE: 200_000_000,
+    Kind.SENTENCEPIECE_BPE: 150_000_000,
     Kind.SENTENCEPIECE_UNIGRAM: 50_000_000,
     Kind.JIEBA_WORDS: 400_000_000,
 }
