@@ -348,6 +348,24 @@ def tokenizer_train(recipe: str, warehouse: Path, out: Path | None, as_json: boo
     told.train(warehouse, loaded.name, spec, out, in_json=as_json)
 
 
+@tokenizer.command("extend")
+@click.argument("base", type=click.Path(path_type=Path))
+@click.option("--add", type=click.IntRange(1), required=True, help="Tokens to add, at most.")
+@click.option("--recipe", help="Learn from the tokenizer split of its build.  [default: the last one built]")
+@_warehouse_option
+@click.option("--text", type=click.Path(path_type=Path), help="Learn from a file: parquet or JSON lines with a column text, or .txt.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the extended tokenizer; new or empty.")
+@_json_option
+def tokenizer_extend(base: Path, add: int, recipe: str | None, warehouse: Path, text: Path | None, out: Path, as_json: bool) -> None:
+    """Add pieces to the tokenizer of folder BASE without changing the ids that it has.
+
+    Says what was gained on text that it has not learnt from, and leaves in the folder what a model's new embedding rows begin as.
+    """
+    from corpus.tokenizer import told
+
+    told.extend(base, add, recipe, warehouse, text, out, in_json=as_json)
+
+
 @tokenizer.command("report")
 @click.argument("names", nargs=-1, required=True, metavar="TOKENIZER...")
 @click.option("--recipe", help="Measure on what its tokenizers were not trained on.  [default: the last one built]")

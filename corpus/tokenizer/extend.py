@@ -42,7 +42,8 @@ from corpus.tokenizer.merges import Merges, learn
 
 EMBEDDINGS = "new_embeddings.json"
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx", ".ckpt", ".tiktoken"}
-_REPLACED = {"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", EMBEDDINGS}
+_REPLACED = {"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", EMBEDDINGS, "manifest.json", "report.json", "gain.json"}
+"""What is written anew, and what tells of the base alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +259,16 @@ def _triples(merges: Merges) -> Iterable[tuple[int, int, int]]:
     return zip(merges.left.tolist(), merges.right.tolist(), merges.made.tolist(), strict=True)
 
 
+def check_place(folder: Path) -> None:
+    """Sees to it that nothing is lost by writing a tokenizer into a folder.
+
+    Raises:
+        UsageError: when there is something in it.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: there is something already; name a folder that is new or empty, so that no tokenizer is overwritten")
+
+
 def write(extended: Extended, folder: Path) -> None:
     """Writes the tokenizer, with everything else of the base's folder but weights (and folders in it).
 
@@ -268,8 +279,7 @@ def write(extended: Extended, folder: Path) -> None:
     Raises:
         UsageError: when there is something in it.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: there is something already; name a folder that is new or empty, so that no tokenizer is overwritten")
+    check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     source = extended.base.folder
     for path in sorted(source.iterdir()):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from corpus.console import ERR, OUT, to_json, write
+import polars as pl
+
+from corpus.console import ERR, OUT, table, to_json, write
 from corpus.errors import UsageError
 from corpus.export.summary import progress
 from corpus.tokenizer.load import Loaded, load
@@ -17,6 +19,10 @@ from corpus.tokenizer.train import train as trained
 from corpus.warehouse.commit import write_bytes
 
 REPORT = "report.json"
+GAIN = "gain.json"
+_HELD = 32
+"""Of a file's rows, every so manieth is held out."""
+_ROWS = 1000
 
 
 def train(root: Path, recipe: str, spec: TokenizerSpec, out: Path | None, *, in_json: bool) -> None:
@@ -80,6 +86,52 @@ def report(names: Sequence[str], recipe: str | None, root: Path, text: Path | No
             write(as_markdown(made) + "\n")
         case _:
             as_table(made)
+
+
+def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | None, out: Path, *, in_json: bool) -> None:
+    """Extends a tokenizer, measures what was gained on text that it has not learnt from, and prints it; both are left in the folder.
+
+    Raises:
+        CorpusError: when the tokenizer cannot be extended, there is nothing to learn from, or the folder is not empty.
+    """
+    from corpus.tokenizer import extend as extending
+    from corpus.tokenizer.gain import gain
+
+    if text is not None:
+        from corpus.tokenizer.held_out import rows_of
+
+        if recipe is not None:
+            raise UsageError("give either --recipe, to learn from its tokenizer split, or --text FILE")
+        rows = rows_of(text).with_row_index("at")
+        held = rows.filter(pl.col("at") % _HELD == 0)
+        learnt = rows.filter(pl.col("at") % _HELD != 0)["text"]
+        columns: Iterator[pl.Series] = (learnt[i : i + _ROWS] for i in range(0, len(learnt), _ROWS))
+        about = f"every {_HELD}nd row of {text}"
+    else:
+        found = texts(root, recipe)
+        held, columns = found.held_out(), found.training(found.bytes, 0)
+        about = _about(found.build.recipe, len(held))
+    extending.check_place(out)
+    extended = extending.extend(base, columns, add)
+    gained = gain(extended, held["text"], held["language"])
+    extending.write(extended, out)
+    told = {"base": str(base), "measured_on": about, "rows": extended.rows, **extended.facts, **gained.as_json()}
+    write_bytes(out / GAIN, (to_json(told) + "\n").encode())
+    if in_json:
+        write(to_json({"folder": str(out), **told}) + "\n")
+        return
+    OUT.print(f"{out}: {len(extended.tokens):,} tokens added to the {extended.base.rows:,} of {base}", markup=False)
+    if len(extended.tokens) < add:
+        OUT.print(f"{add:,} were asked for; the text has no more that occur twice", markup=False)
+    figures = ("bytes_per_token_before", "bytes_per_token", "chars_per_token_before", "chars_per_token")
+    shown = [
+        [r["language"], r["texts"], *(f"{r[name]:.3f}" for name in figures), f"{100 * r['changed']:.1f}", f"{100 * r['covered']:.1f}"]
+        for r in gained.languages.to_dicts()
+    ]
+    heads = ("language", "rows", "bytes/token before", "after", "chars/token before", "after", "rows changed %", "text in new tokens %")
+    table(heads, shown, title=about, right=heads[1:])
+    OUT.print(f"{len(gained.unused):,} of the new tokens do not occur there", markup=False)
+    OUT.print(f"a model needs {extended.rows:,} rows of embeddings; {extending.EMBEDDINGS} says what the new ones begin as", markup=False)
 
 
 def _each(names: Sequence[str]) -> Iterator[Loaded]:
