@@ -126,7 +126,12 @@ def tables(settings: Mapping[str, Any]) -> Tables | None:
     """
     model = settings["model"]
     added = settings.get("added_tokens") or []
-    if model.get("type") != "BPE" or set(model) - _KNOWN or settings.get("normalizer") is not None or settings["pre_tokenizer"] != _ours():
+    if (
+        model.get("type") != "BPE"
+        or set(model) - _KNOWN
+        or settings.get("normalizer") is not None
+        or settings.get("pre_tokenizer") != _ours()
+    ):
         return None
     if any(model.get(name) for name in _OFF):
         return None
