@@ -1,8 +1,8 @@
 """Byte-level BPE, compiled: for the tokenizers that are trained here, exactly the ids of the library at many times its speed.
 
-The library cuts a text by a backtracking regular expression and makes strings and objects of its pieces and tokens: 2 to 3 MB/s on one core
-where this does 16 to 26. Here a text stays the bytes that it is. Its pieces (`corpus.tokenizer.pieces`) are looked up among those that were seen before, by all their bytes
-and not by a hash alone; only what is not there is merged.
+The library cuts a text by a backtracking regular expression and makes strings and objects of its pieces and tokens: 2 to 3 MB/s on one
+core, where this does 16 to 26. Here a text stays the bytes that it is. Its pieces (`corpus.tokenizer.pieces`) are looked up among those
+that were seen before, by all their bytes and not by a hash alone; only what is not there is merged.
 
 A character that is one token is one symbol to begin with. That changes nothing when no token has the end of one character and the
 beginning of another, and no merge of a character comes before those that make it; both are looked at when a tokenizer is loaded, and where
