@@ -1,7 +1,7 @@
 """The project's own kinds, each trained by `python -m benchmarks.tokenizers.ours KIND --text FOLDER --vocab N --out FOLDER`.
 
-What runs is `corpus.tokenizer.train.learn`, as `corpus tokenizer train` calls it, on the whole text: its size is the benchmark's, and not
-what a kind would draw from it by itself.
+What runs is `corpus.tokenizer.train.learn`, as `corpus tokenizer train` calls it, on as much of the text as a kind takes when it is told
+nothing else, drawn by rows (`corpus.tokenizer.spec.SAMPLE`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,12 +19,16 @@ KINDS = ("bpe", "jieba-words", "sentencepiece-bpe", "sentencepiece-unigram")
 _TEMPLATE = "chatml"
 
 
-def columns(rows: Path) -> Iterator[pl.Series]:
-    """The texts of a parquet file, a row group at a time."""
+def columns(rows: Path, most: int) -> Iterator[pl.Series]:
+    """The texts of a parquet file, a row group at a time; a sample of them where there are more bytes than `most`."""
     file = pq.ParquetFile(rows)
+    at = file.schema_arrow.get_field_index("text")
+    size = sum(file.metadata.row_group(group).column(at).total_uncompressed_size for group in range(file.num_row_groups))
+    rng = np.random.default_rng(0)
     for group in range(file.num_row_groups):
         texts = file.read_row_group(group, columns=["text"])["text"].combine_chunks()
-        yield pl.Series(texts.cast(pa.large_string()), dtype=pl.String)
+        keep = rng.random(len(texts)) < most / size
+        yield pl.Series(texts.filter(pa.array(keep)).cast(pa.large_string()), dtype=pl.String)
 
 
 def train(kind: str, rows: Path, vocab: int, out: Path) -> None:
@@ -34,7 +39,7 @@ def train(kind: str, rows: Path, vocab: int, out: Path) -> None:
     from corpus.tokenizer.train import learn
 
     spec = TokenizerSpec.model_validate({"kind": kind, "vocab_size": vocab})
-    trained = learn(columns(rows), spec, specials(TEMPLATES[_TEMPLATE]))
+    trained = learn(columns(rows, spec.most_bytes), spec, specials(TEMPLATES[_TEMPLATE]))
     out.mkdir(parents=True, exist_ok=True)
     trained.tokenizer.save(str(out / "tokenizer.json"))
     if trained.model is not None:
