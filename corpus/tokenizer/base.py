@@ -21,7 +21,7 @@ import orjson
 import polars as pl
 
 from corpus.errors import DataError
-from corpus.tokenizer import pieces_model
+from corpus.tokenizer import spm_format
 from corpus.tokenizer.bpe import alphabet, written
 
 if TYPE_CHECKING:
@@ -221,8 +221,8 @@ def _of_model(folder: Path, path: Path) -> Base:
     sp = SentencePieceProcessor(model_proto=model)
     ids = range(sp.get_piece_size())
     # Pieces that the user defined are never merged with others, as added tokens are not.
-    ordinary = (pieces_model.PieceType.NORMAL, pieces_model.PieceType.BYTE)
-    added = {i: sp.id_to_piece(i) for i, kind in enumerate(pieces_model.piece_types(model)) if kind not in ordinary}
+    ordinary = (spm_format.Type.NORMAL, spm_format.Type.BYTE)
+    added = {i: piece.text for i, piece in enumerate(spm_format.pieces(model)) if piece.type not in ordinary}
     names = {i: sp.id_to_piece(i) for i in ids if i not in added}
     if not all(f"<0x{b:02X}>" in set(names.values()) for b in (0, 255)):
         raise DataError(f"{path}: a model without byte fallback: text that it does not know is lost; only those with it can be extended")
@@ -236,10 +236,10 @@ def _model(path: Path) -> bytes:
     model = path.read_bytes()
     try:
         SentencePieceProcessor(model_proto=model)
-        kind = pieces_model.model_type(model)
+        kind = spm_format.model_type(model)
     except (RuntimeError, DataError) as error:
         raise DataError(f"{path}: sentencepiece cannot read it ({error})") from None
-    if kind != pieces_model.BPE:
+    if kind != spm_format.BPE:
         raise DataError(_unsupported(path, "Unigram" if kind == 1 else f"model type {kind}"))
     return model
 

@@ -2,7 +2,8 @@
 
 What is a special token in a text depends on where the text is from. In a rendered conversation only the template's own marks are: contents
 were guarded against them (`corpus.splits.guards`), so each is the template's. Whatever else is special to a tokenizer (padding, further
-marks of a published one) is, in every text, the text that it spells; in plain documents nothing is special at all.
+marks of a published one) is, in every text, the text that it spells; in documents nothing is special at all. A split of texts can hold
+both: its rows say what they are.
 
 Labels come from the spans of a split through the places of tokens, never from encoding pieces of a text: two pieces may have other tokens
 than the whole. A token is learned when it begins within a span. So one that begins before it is not, since a prompt ends there and the
@@ -28,6 +29,7 @@ from numba import njit
 
 from corpus.errors import DataError
 from corpus.recipe_splits import Form
+from corpus.schema import Kind
 from corpus.splits.templates import Template
 from corpus.tokenizer.encoded import SEQUENCES, encoded_table
 
@@ -206,16 +208,44 @@ def lengths(texts: pa.Array) -> np.ndarray:
 
 
 def closed(encoded: Encoded, token: int) -> Encoded:
-    """The same with a token more behind every text. It is nowhere in the text, so it has the place of its end."""
-    n = len(encoded.offsets) - 1
+    """The same with a token behind every text that does not end with it. It is nowhere in the text, so it has the place of its end."""
     behind = encoded.offsets[1:]
-    last = np.zeros(n, dtype=np.int32)
     some = np.diff(encoded.offsets) > 0
+    last = np.zeros(len(behind), dtype=np.int32)
     last[some] = encoded.ends[behind[some] - 1]
+    open_ = ~some
+    open_[some] = encoded.ids[behind[some] - 1] != token
+    at, place = behind[open_], last[open_]
     return Encoded(
-        np.insert(encoded.ids, behind, token), encoded.offsets + np.arange(n + 1), np.insert(encoded.starts, behind, last),
-        np.insert(encoded.ends, behind, last), encoded.in_bytes,
+        np.insert(encoded.ids, at, token), encoded.offsets + np.concatenate([[0], np.cumsum(open_)]), np.insert(encoded.starts, at, place),
+        np.insert(encoded.ends, at, place), encoded.in_bytes,
     )  # fmt: skip
+
+
+def by_kind(texts: pa.Array, documents: np.ndarray, way: Way) -> Encoded:
+    """Texts of a split of texts: documents, in which nothing is special, and rendered conversations.
+
+    Args:
+        texts: the texts (string, without nulls).
+        documents: which of them are documents (bool[n]).
+        way: how both are encoded.
+    """
+    if way.rendered is None or documents.all():
+        return way.encoder(texts)
+    each = [way.encoder(texts.filter(pa.array(documents))), way.rendered(texts.filter(pa.array(~documents)))]
+    counts = np.empty(len(texts), dtype=np.int64)
+    for encoded, which in zip(each, (documents, ~documents), strict=True):
+        counts[which] = np.diff(encoded.offsets)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    of_document = np.repeat(documents, counts)
+
+    def joined(name: str) -> np.ndarray:
+        first, second = (getattr(encoded, name) for encoded in each)
+        out = np.empty(offsets[-1], dtype=first.dtype)
+        out[of_document], out[~of_document] = first, second
+        return out
+
+    return Encoded(joined("ids"), offsets, joined("starts"), joined("ends"), each[0].in_bytes)
 
 
 FIGURES = ("rows", "tokens", "learned", "bytes")
@@ -224,11 +254,19 @@ FIGURES = ("rows", "tokens", "learned", "bytes")
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How texts of a kind of split are encoded: by what, and with which token behind each, if any."""
+    """How the texts of a split are encoded.
+
+    Attributes:
+        encoder: by what; in a split of texts its documents.
+        ids: the type of ids.
+        closing: the token behind each text, if any.
+        rendered: in a split of texts, what encodes its rendered conversations.
+    """
 
     encoder: Encoder
     ids: pa.DataType
     closing: int | None = None
+    rendered: Encoder | None = None
 
 
 @dataclass(slots=True)
@@ -266,7 +304,7 @@ def encode_rows(rows: pa.Table, form: Form, way: Way) -> tuple[pa.RecordBatch, F
     """Rows of a split → rows of its encoded table, and what they come to.
 
     Args:
-        rows: with row_id, source, repeat and what `SEQUENCES` says of the form.
+        rows: with row_id, source, kind, repeat and what `SEQUENCES` says of the form.
         form: of the split.
         way: how they are encoded.
     """
@@ -277,7 +315,7 @@ def encode_rows(rows: pa.Table, form: Form, way: Way) -> tuple[pa.RecordBatch, F
     numbers[0] = 1
     for text, spans, into, to_learn in SEQUENCES[form]:
         texts = one(rows, text)
-        encoded = way.encoder(texts)
+        encoded = way.encoder(texts) if form is not Form.TEXT else by_kind(texts, _documents(rows), way)
         if to_learn:
             found = learned(texts, one(rows, spans), encoded)
             pairs = [pa.array(found.ranges[:, side]) for side in (0, 1)]
@@ -301,6 +339,10 @@ def encode_rows(rows: pa.Table, form: Form, way: Way) -> tuple[pa.RecordBatch, F
     for number, source in enumerate(coded.dictionary.to_pylist()):
         figures.sources[source] = numbers[:, codes == number].sum(axis=1).tolist()
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema), figures
+
+
+def _documents(rows: pa.Table) -> np.ndarray:
+    return pc.equal(one(rows, "kind").cast(pa.string()), Kind.DOCUMENT.value).to_numpy(zero_copy_only=False)
 
 
 def one(rows: pa.Table, name: str) -> pa.Array:

@@ -176,7 +176,8 @@ def plan(
     if any(form is Form.TEXT for form in forms.values()):
         whole, encoder = prepared(settings, path)
         token, number = _closing(path, whole.token_to_id, template)
-        ways[False] = Way(encoder, width(whole), number)
+        rendered = prepared(settings, path, template.specials)[1] if template is not None else None
+        ways[False] = Way(encoder, width(whole), number, rendered)
         told["end_of_text"] = {"token": token, "id": number}
     if any(form is not Form.TEXT for form in forms.values()):
         if template is None:
@@ -191,7 +192,7 @@ def plan(
         text = form is Form.TEXT
         parts = {
             "stage": NAME, "version": VERSION, "form": str(form), "layout": str(layout), "tokenizer": digest, "ids": told["ids"],
-            "template": None if text else _template(template), "closing": ways[False].closing if text else None,
+            "template": _template(template), "closing": ways[False].closing if text else None,
             "libraries": {name: version(name) for name in ("pyarrow", "tokenizers")},
         }  # fmt: skip
         jobs += [Job(split, part, form, file, {**parts, "input": file.sha256}) for file in files]
@@ -316,7 +317,7 @@ def _pieces(root: Path, job: Job) -> Iterator[tuple[pa.Table, int, int]]:
     """The rows of a split file, about a megabyte of text at a time, with the bytes of their texts, and of the file."""
     path = root / job.file.path
     texts = [text for text, _, _, _ in SEQUENCES[job.form]]
-    names = ["row_id", "source", "repeat", *(name for text, spans, _, _ in SEQUENCES[job.form] for name in (text, spans) if name)]
+    names = ["row_id", "source", "kind", "repeat", *(name for text, spans, _, _ in SEQUENCES[job.form] for name in (text, spans) if name)]
     seen = 0
     with reading(path), pq.ParquetFile(path) as file:
         for number in range(file.num_row_groups):

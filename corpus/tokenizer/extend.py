@@ -35,7 +35,7 @@ import polars as pl
 
 from corpus.errors import UsageError
 from corpus.tokenizer import base as bases
-from corpus.tokenizer import pieces_model
+from corpus.tokenizer.spm_format import Piece, Type, appended
 from corpus.tokenizer.base import Base, Encoder, Layout
 from corpus.tokenizer.extend_pieces import Cutter, Pieces
 from corpus.tokenizer.merges import Merges, learn
@@ -334,11 +334,11 @@ def _model(extended: Extended, model: bytes) -> bytes:
     sp = SentencePieceProcessor(model_proto=model)
     size = sp.get_piece_size()
     special = {int(t["id"]) for t in (extended.base.description or {}).get("added_tokens") or [] if t.get("special")}
-    pieces: list[tuple[str, float, pieces_model.PieceType]] = []
+    pieces = []
     for i in range(size, extended.base.rows):  # pieces are numbered by their places: whatever stands behind the model's own goes in
-        kind = pieces_model.PieceType.CONTROL if i in special else pieces_model.PieceType.USER_DEFINED
+        kind = Type.CONTROL if i in special else Type.USER_DEFINED
         known = extended.base.added.get(i)
-        pieces.append((known, 0.0, kind) if known else (f"<unused{i}>", 0.0, pieces_model.PieceType.UNUSED))
+        pieces.append(Piece(known, 0.0, kind) if known else Piece(f"<unused{i}>", 0.0, Type.UNUSED))
     lowest = min((sp.get_score(i) for i in range(size)), default=0.0)
-    pieces.extend((t.name, float(np.floor(lowest)) - 1.0 - k, pieces_model.PieceType.NORMAL) for k, t in enumerate(extended.tokens))
-    return pieces_model.appended(model, pieces)
+    pieces.extend(Piece(t.name, float(np.floor(lowest)) - 1.0 - k) for k, t in enumerate(extended.tokens))
+    return appended(model, pieces)

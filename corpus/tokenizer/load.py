@@ -330,7 +330,7 @@ def _sentencepiece(name: str, path: Path) -> Loaded:
     try:
         from sentencepiece import SentencePieceProcessor
     except ImportError as e:
-        raise CorpusError(f"{path}: reading a sentencepiece model needs the library; pip install 'yuliao[tokenizer]'") from e
+        raise CorpusError(f"{path}: reading a sentencepiece model needs the library; .venv/bin/pip install -e '.[tokenizer]'") from e
     processor = SentencePieceProcessor()
     try:
         loaded = processor.LoadFromSerializedProto(path.read_bytes())

@@ -37,7 +37,7 @@ def plot(made: Report, path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as e:
-        raise CorpusError("drawing a report needs matplotlib; pip install 'yuliao[tokenizer]'") from e
+        raise CorpusError("drawing a report needs matplotlib; .venv/bin/pip install -e '.[tokenizer]'") from e
     names = [_label(name) for name in short_names(made.tokenizers)]
     figure = Figure(figsize=(14, 1.6 + 0.45 * max(6, len(names) * len(LANGUAGES) * 0.6)), layout="constrained")
     FigureCanvasAgg(figure)

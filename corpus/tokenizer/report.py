@@ -173,7 +173,7 @@ def _failed(made: Report, names: list[str]) -> list[_Table]:
 
 def _notes(made: Report) -> list[str]:
     chinese = (
-        f"in Chinese those of {made.segmenter}" if made.segmenter else "Chinese ones are not counted (pip install 'yuliao[tokenizer]')"
+        f"in Chinese those of {made.segmenter}" if made.segmenter else "Chinese ones are not counted (.venv/bin/pip install -e '.[tokenizer]')"
     )
     return [
         f"words: in English what white space separates; {chinese}; other rows, mixed ones among them, have none here",

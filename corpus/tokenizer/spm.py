@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 
 from corpus.errors import CorpusError, DataError, UsageError
-from corpus.tokenizer import spm_model
+from corpus.tokenizer import spm_format, spm_model
 from corpus.tokenizer.spec import Kind, TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
 from corpus.tokenizer.spm_seeds import seeds
@@ -87,7 +87,7 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
         UsageError: the vocabulary is too small, or symbols are not what sentencepiece can hold.
     """
     if find_spec("sentencepiece") is None:
-        raise CorpusError(f"{spec.kind.value} needs sentencepiece, which is not installed; pip install 'yuliao[tokenizer]'")
+        raise CorpusError(f"{spec.kind.value} needs sentencepiece, which is not installed; .venv/bin/pip install -e '.[tokenizer]'")
     symbols = _symbols(specials)
     meta = len(specials.special) + len(symbols) + 256
     words, characters = counted(texts)
@@ -108,11 +108,11 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
         line = next(chr(code) for code in range(0xE000, 0xF8FF) if code not in alphabet and chr(code) not in "".join(specials.plain))
         aliased = words.with_columns(pl.col("word").str.replace_all("\n", line, literal=True))
         model = _learn(aliased, spec, specials, [symbol.replace("\n", line) for symbol in symbols], required.replace("\n", line))
-        found = spm_model.quantised([replace(p, text=p.text.replace(line, "\n")) for p in spm_model.pieces(model)])
-        model = spm_model.rewritten(model, found, line)
+        found = spm_model.quantised([replace(p, text=p.text.replace(line, "\n")) for p in spm_format.pieces(model)])
+        model = spm_format.rewritten(model, found, line)
     else:
         model = _learn(words, spec, specials, symbols, required)
-        found = spm_model.pieces(model)
+        found = spm_format.pieces(model)
     tokenizer = (spm_model.unigram if unigram else spm_model.bpe)(found, specials)
     learnt = int((words["count"] * words["word"].str.len_chars()).sum())
     facts = {

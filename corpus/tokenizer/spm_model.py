@@ -1,7 +1,4 @@
-"""Sentencepiece's `.model`: read, mended, and run by the `tokenizers` library with the same ids.
-
-The file is a protocol buffer whose first field, repeated, is a piece: its text, a score and a type. Nothing else of it is needed, so
-reading it takes a few lines of the wire format (developers.google.com/protocol-buffers/docs/encoding) and no package for it.
+"""Sentencepiece's models, mended, and run by the `tokenizers` library with the same ids.
 
 What it takes that two programs agree to the last token:
 
@@ -19,13 +16,10 @@ What it takes that two programs agree to the last token:
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from corpus.errors import DataError
+from corpus.tokenizer.spm_format import Piece, Type
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -39,80 +33,6 @@ _QUANTUM = 8
 _SURE = 512.0
 """Score of a symbol's character: more than breaking two pieces of sixteen characters into single ones can cost (30 times some -17)."""
 _NEVER = -1e5
-_TRAINER = 2
-"""Field of a model: what it was trained with."""
-_SEEDS = (14, 54)
-"""Fields of that: how many seeds, and the path of their file."""
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
-
-class Type(IntEnum):
-    """What a piece is, by sentencepiece's numbers."""
-
-    NORMAL = 1
-    UNKNOWN = 2
-    CONTROL = 3
-    USER_DEFINED = 4
-    UNUSED = 5
-    BYTE = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of a `.model`.
-
-    Attributes:
-        text: with U+2581 for spaces.
-        score: the better, the higher.
-        type: what it is.
-    """
-
-    text: str
-    score: float = 0.0
-    type: Type = Type.NORMAL
-
-
-def pieces(model: bytes) -> list[Piece]:
-    """The pieces of a `.model`, in the order of their ids.
-
-    Raises:
-        DataError: when the bytes are not a `.model`.
-    """
-    found = []
-    for field, wire, value in _fields(model):
-        if field == 1:
-            if wire != _BYTES:
-                raise _broken()
-            found.append(_piece(value))
-    if not found:
-        raise _broken()
-    return found
-
-
-def rewritten(model: bytes, new: Iterable[Piece], line: str) -> bytes:
-    """The `.model` with other pieces.
-
-    The rest of it stays as it is, but for what would tell of a temporary file (the seeds') and for line breaks under another name.
-
-    Args:
-        model: the bytes.
-        new: its pieces.
-        line: how a line break was called in training.
-    """
-    out = bytearray()
-    for piece in new:
-        text = piece.text.encode()
-        body = _field(1, _BYTES, text) + _field(2, _FIXED32, struct.pack("<f", piece.score))
-        if piece.type is not Type.NORMAL:
-            body += _field(3, _VARINT, _varint(int(piece.type)))
-        out += _field(1, _BYTES, body)
-    for field, wire, value in _fields(model):
-        if field == _TRAINER:
-            parts = ((n, w, v.replace(line.encode(), b"\n") if w == _BYTES else v) for n, w, v in _fields(value) if n not in _SEEDS)
-            value = b"".join(_field(*part) for part in parts)
-        if field != 1:
-            out += _field(field, wire, value)
-    return bytes(out)
 
 
 def quantised(found: list[Piece]) -> list[Piece]:
@@ -210,71 +130,3 @@ def ranges(alphabet: str) -> str:
     starts = [c for i, c in enumerate(codes) if i == 0 or codes[i - 1] != c - 1]
     ends = [c for i, c in enumerate(codes) if i + 1 == len(codes) or codes[i + 1] != c + 1]
     return "".join(f"\\x{{{a:X}}}-\\x{{{b:X}}}" for a, b in zip(starts, ends, strict=True))
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Number, wire type and value of each field of a message; a varint's value is its bytes."""
-    at, end = 0, len(message)
-    while at < end:
-        key, at = _number(message, at)
-        wire = key & 7
-        if wire == _VARINT:
-            _, after = _number(message, at)
-        elif wire == _BYTES:
-            size, at = _number(message, at)
-            after = at + size
-        elif wire in (_FIXED32, _FIXED64):
-            after = at + (4 if wire == _FIXED32 else 8)
-        else:
-            raise _broken()
-        if after > end:
-            raise _broken()
-        yield key >> 3, wire, message[at:after]
-        at = after
-
-
-def _piece(message: bytes) -> Piece:
-    text, score, kind = "", 0.0, Type.NORMAL
-    try:
-        for field, wire, value in _fields(message):
-            if (field, wire) == (1, _BYTES):
-                text = value.decode()
-            elif (field, wire) == (2, _FIXED32):
-                (score,) = struct.unpack("<f", value)
-            elif (field, wire) == (3, _VARINT):
-                kind = Type(_number(value, 0)[0])
-    except ValueError as error:
-        raise _broken() from error
-    return Piece(text, score, kind)
-
-
-def _number(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(message) and shift < 64:
-        byte = message[at]
-        value |= (byte & 127) << shift
-        at += 1
-        if byte < 128:
-            return value, at
-        shift += 7
-    raise _broken()
-
-
-def _field(number: int, wire: int, value: bytes) -> bytes:
-    """A field's bytes, as `_fields` reads them."""
-    return _varint(number << 3 | wire) + (_varint(len(value)) if wire == _BYTES else b"") + value
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _broken() -> DataError:
-    return DataError(
-        "this is not a sentencepiece model: its bytes are not the pieces of one; expected the `.model` that sentencepiece wrote"
-    )

@@ -3,6 +3,9 @@
 Which rows are which hangs on their identities alone: a share of the rows of the `tokenizer` split is never trained on by any tokenizer of
 the build, whatever its kind, seed or sample, so that all of them are measured on the same text that none has seen. Of the others as many
 are drawn as the sample allows, over the whole split, so that what is trained on has the split's mixture however small it is.
+
+Special tokens are no text. Conversations of the split are rendered, with the template's marks in them; they are cut there for training,
+and measured with line breaks in their place. Documents are what they are.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.errors import DataError
+from corpus.schema import Kind
 from corpus.splits.draws import GOLDEN, leading, mixed
+from corpus.splits.templates import TEMPLATES
 from corpus.warehouse.builds import Build
 from corpus.warehouse.commit import reading
 from corpus.warehouse.splits import find
@@ -43,6 +48,7 @@ class Texts:
         digests: their SHA-256.
         rows: how many rows they have.
         bytes: bytes of text in them.
+        marks: the special tokens of the build's template.
     """
 
     build: Build
@@ -50,14 +56,15 @@ class Texts:
     digests: tuple[str, ...]
     rows: int
     bytes: int
+    marks: tuple[str, ...] = ()
 
     @property
     def held_below(self) -> int:
         """Rows are held out whose draw, of 64 bits, is below this."""
         return int(_ALL * min(HELD_SHARE, HELD_BYTES / max(1, self.bytes)))
 
-    def training(self, most: int, seed: int) -> Iterator[pl.Series]:
-        """The texts to train on, some MB at a time, in the order of the files.
+    def training(self, most: int, seed: int) -> Iterator[tuple[pl.Series, int]]:
+        """The texts to train on, some MB at a time, and how many rows they are of; in the order of the files.
 
         Args:
             most: bytes of text, about: each row is drawn with the chance that gives so many.
@@ -65,21 +72,27 @@ class Texts:
         """
         wanted = int(_ALL * min(1.0, most / max(1.0, self.bytes * (1 - self.held_below / _ALL))))
         salt = np.uint64(int.from_bytes(blake2b(f"sample\0{seed}".encode(), digest_size=8).digest(), "big"))
-        for group in self._groups(["row_id", "text"]):
+        for group in self._groups(["row_id", "kind", "text"]):
             drawn = self._draws(group)
             keep = drawn >= np.uint64(self.held_below)
             if wanted < _ALL:
                 keep &= mixed((drawn ^ salt) + GOLDEN) < np.uint64(wanted)
-            yield _column(group.filter(pa.array(keep)), "text")
+            rows = _frame(group.filter(pa.array(keep)))
+            document = rows["kind"] == Kind.DOCUMENT.value
+            cut = rows["text"].filter(~document)
+            for mark in self.marks:
+                cut = cut.str.split(mark).explode()
+            yield pl.concat([rows["text"].filter(document), cut.filter(cut != "")]), len(rows)
 
     def held_out(self) -> pl.DataFrame:
         """The rows that no tokenizer is trained on: row_id, source, language (zh, en or other), text; each once."""
         from corpus.text.language import languages
 
-        groups = [
-            group.filter(pa.array(self._draws(group) < np.uint64(self.held_below))) for group in self._groups(["row_id", "source", "text"])
-        ]
-        rows = pl.concat([_frame(group) for group in groups]).unique("row_id", maintain_order=True)
+        below = np.uint64(self.held_below)
+        groups = self._groups(["row_id", "source", "kind", "text"])
+        rows = pl.concat([_frame(group.filter(pa.array(self._draws(group) < below))) for group in groups]).unique("row_id", maintain_order=True)
+        shown = pl.col("text").str.replace_many(list(self.marks), ["\n"] * len(self.marks))
+        rows = rows.with_columns(text=pl.when(pl.col("kind") == Kind.DOCUMENT.value).then("text").otherwise(shown))
         spoken = languages(rows["text"]).cast(pl.String).fill_null("other")
         return rows.select("row_id", "source", spoken.replace({"mixed": "other"}).alias("language"), "text")
 
@@ -114,7 +127,8 @@ def texts(root: Path, recipe: str | None = None) -> Texts:
         )
     files = tuple(root / entry.path for entry in entries)
     size = sum(_text_bytes(path) for path in files)
-    return Texts(build, files, tuple(e.sha256 for e in entries), sum(e.rows for e in entries), size)
+    marks = TEMPLATES[str(build.settings["template"])].specials
+    return Texts(build, files, tuple(e.sha256 for e in entries), sum(e.rows for e in entries), size, marks)
 
 
 def _text_bytes(path: Path) -> int:
@@ -130,7 +144,3 @@ def _frame(group: pa.Table) -> pl.DataFrame:
     if not isinstance(frame, pl.DataFrame):
         raise TypeError("a table became no frame")
     return frame.with_columns(pl.all().cast(pl.String))
-
-
-def _column(group: pa.Table, name: str) -> pl.Series:
-    return pl.Series(group[name].combine_chunks().cast(pa.large_string()), dtype=pl.String)

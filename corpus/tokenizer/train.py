@@ -44,13 +44,13 @@ class _Read:
         self.bytes = 0
         self._watch = watch
 
-    def through(self, columns: Iterator[pl.Series]) -> Iterator[pl.Series]:
-        for column in columns:
+    def through(self, columns: Iterator[tuple[pl.Series, int]]) -> Iterator[pl.Series]:
+        for column, rows in columns:
             size = int(column.str.len_bytes().sum())
-            self.rows += len(column)
+            self.rows += rows
             self.bytes += size
             if self._watch is not None:
-                self._watch(size, len(column))
+                self._watch(size, rows)
             yield column
 
 

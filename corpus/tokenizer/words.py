@@ -169,7 +169,7 @@ def own(path: Path | None = None) -> Cut:
 
 
 _MISSING = (
-    "{} is not installed, and tokenizers of the kind jieba-words are learnt with it; install it with `pip install 'yuliao[tokenizer]'`"
+    "{} is not installed, and tokenizers of the kind jieba-words are learnt with it; install it with `.venv/bin/pip install -e '.[tokenizer]'`"
 )
 
 

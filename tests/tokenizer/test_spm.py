@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import CorpusError, DataError, UsageError
-from corpus.tokenizer import spm, spm_model
+from corpus.tokenizer import spm, spm_format, spm_model
 from corpus.tokenizer.spec import Kind, TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
 from corpus.tokenizer.spm_seeds import seeds
@@ -253,13 +253,13 @@ def test_silent(capfd: pytest.CaptureFixture[str]) -> None:
 def test_the_model_is_read_and_written() -> None:
     model = trained(KINDS[0]).model
     assert model is not None
-    found = spm_model.pieces(model)
+    found = spm_format.pieces(model)
     run = processor(KINDS[0])
     assert [(p.text, p.score) for p in found] == [(run.id_to_piece(i), run.get_score(i)) for i in range(len(run))]
-    assert spm_model.pieces(spm_model.rewritten(model, found, "\ue000")) == found
+    assert spm_format.pieces(spm_format.rewritten(model, found, "\ue000")) == found
     for broken in (b"", model[:1000], b"\x0a\xff", b"\xff" * 40, b"no model"):
         with pytest.raises(DataError, match="not a sentencepiece model"):
-            spm_model.pieces(broken)
+            spm_format.pieces(broken)
 
 
 def test_the_model_tells_of_no_temporary_file() -> None:
@@ -270,7 +270,7 @@ def test_the_model_tells_of_no_temporary_file() -> None:
 
 
 def test_scores_add_up_exactly() -> None:
-    found = spm_model.pieces(trained(KINDS[1]).model or b"")
+    found = spm_format.pieces(trained(KINDS[1]).model or b"")
     scores = np.array([p.score for p in found])
     assert (scores * 8 == np.round(scores * 8)).all()
     assert all(p.score < 0 for p in found[300:])

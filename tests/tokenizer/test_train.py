@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -37,30 +38,48 @@ def ids_and_texts(found: Texts) -> pl.DataFrame:
     return pl.concat([pl.read_parquet(path, columns=["row_id", "text"]) for path in found.files])
 
 
+def trained_on(found: Texts, most: int, seed: int) -> list[str]:
+    return pl.concat([column for column, _ in found.training(most, seed)]).to_list()
+
+
 def test_rows_are_trained_on_or_held_out(warehouse: Path) -> None:
     found = texts(warehouse)
     every = ids_and_texts(found)
     held = found.held_out()
-    trained = pl.concat(found.training(1 << 40, 0))
+    trained = trained_on(replace(found, marks=()), 1 << 40, 0)
     assert held.columns == ["row_id", "source", "language", "text"]
     assert 0 < len(held) < len(every) / 16
     assert set(held["language"]) <= {"zh", "en", "other"}
-    assert sorted([*trained, *held["text"]]) == sorted(every["text"])
+    assert sorted([*trained, *every.filter(pl.col("row_id").is_in(held["row_id"].to_list()))["text"]]) == sorted(every["text"])
     assert found.rows == len(every)
     assert found.bytes == pytest.approx(every["text"].str.len_bytes().sum(), rel=0.02)
 
 
 def test_a_sample_is_drawn_by_rows_and_seed(warehouse: Path) -> None:
     found = texts(warehouse)
-    whole = pl.concat(found.training(1 << 40, 0)).to_list()
+    whole = trained_on(found, 1 << 40, 0)
     half = found.bytes // 2
-    one, other, again = (pl.concat(found.training(half, seed)).to_list() for seed in (0, 1, 0))
+    one, other, again = (trained_on(found, half, seed) for seed in (0, 1, 0))
     assert one == again != other
     assert set(one) <= set(whole)
     assert sum(len(t.encode()) for t in one) == pytest.approx(half, rel=0.35)
-    smaller = pl.concat(found.training(half // 2, 0)).to_list()
+    smaller = trained_on(found, half // 2, 0)
     assert set(smaller) < set(one)  # a larger sample is the smaller one and more
     assert not set(found.held_out()["text"]) & set(one)
+
+
+def test_marks_of_the_template_are_no_text(warehouse: Path) -> None:
+    """The split holds rendered conversations: their `</s>` is a token, and what is learnt from and measured has none of it."""
+    found = texts(warehouse)
+    kinds = pl.concat([pl.read_parquet(path, columns=["row_id", "kind", "text"]) for path in found.files])
+    assert found.marks == ("</s>",)
+    assert kinds.filter(pl.col("kind") == "dialogue")["text"].str.contains("</s>").all()
+    every = "".join(kinds["text"])
+    assert len("".join(trained_on(replace(found, marks=()), 1 << 40, 0))) > len("".join(trained_on(found, 1 << 40, 0)))
+    documents = "".join(kinds.filter(pl.col("kind") == "document")["text"])
+    assert "".join(trained_on(found, 1 << 40, 0)).count("</s>") <= documents.count("</s>") < every.count("</s>")
+    assert not found.held_out()["text"].str.contains("</s>").any()
+    assert sum(rows for _, rows in found.training(1 << 40, 0)) == found.rows - len(found.held_out())
 
 
 def test_held_out_text_is_bounded(tmp_path: Path, warehouse: Path) -> None:
@@ -140,11 +159,11 @@ def test_memory_is_a_row_groups(tmp_path: Path, warehouse: Path) -> None:
     """Row groups are read one by one, however large the file is."""
     path = tmp_path / "train.parquet"
     ids = [f"{i:032x}" for i in range(5000)]
-    table = pa.table({"row_id": ids, "source": ["s"] * 5000, "text": [f"text {i} " * 50 for i in range(5000)]})
+    table = pa.table({"row_id": ids, "source": ["s"] * 5000, "kind": ["document"] * 5000, "text": [f"text {i} " * 50 for i in range(5000)]})
     pq.write_table(table, path, row_group_size=500)
     build: Build = texts(warehouse).build
     found = Texts(build, (path,), ("",), 5000, 5000 * 450)
-    sizes: list[int] = [len(column) for column in found.training(1 << 40, 0)]
+    sizes = [len(column) for column, _ in found.training(1 << 40, 0)]
     assert len(sizes) == 10
     assert all(0 < n <= 500 for n in sizes)
 
