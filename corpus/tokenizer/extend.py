@@ -35,10 +35,10 @@ import polars as pl
 
 from corpus.errors import UsageError
 from corpus.tokenizer import base as bases
-from corpus.tokenizer.spm_format import Piece, Type, appended
 from corpus.tokenizer.base import Base, Encoder, Layout
 from corpus.tokenizer.extend_pieces import Cutter, Pieces
 from corpus.tokenizer.merges import Merges, learn
+from corpus.tokenizer.spm_format import Piece, Type, appended
 
 EMBEDDINGS = "new_embeddings.json"
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx", ".ckpt", ".tiktoken"}

@@ -172,9 +172,8 @@ def _failed(made: Report, names: list[str]) -> list[_Table]:
 
 
 def _notes(made: Report) -> list[str]:
-    chinese = (
-        f"in Chinese those of {made.segmenter}" if made.segmenter else "Chinese ones are not counted (.venv/bin/pip install -e '.[tokenizer]')"
-    )
+    uncounted = "Chinese ones are not counted (.venv/bin/pip install -e '.[tokenizer]')"
+    chinese = f"in Chinese those of {made.segmenter}" if made.segmenter else uncounted
     return [
         f"words: in English what white space separates; {chinese}; other rows, mixed ones among them, have none here",
         "unknown and partial: of 1,000 tokens; partial are those that are a part of a character, or one byte that is fallen back to",

@@ -27,8 +27,8 @@ class Kind(StrEnum):
 
 SAMPLE: dict[Kind, int] = {
     Kind.BPE: 400_000_000,
-    Kind.SENTENCEPIECE_BPE: 150_000_000,
-    Kind.SENTENCEPIECE_UNIGRAM: 50_000_000,
+    Kind.SENTENCEPIECE_BPE: 200_000_000,
+    Kind.SENTENCEPIECE_UNIGRAM: 100_000_000,
     Kind.JIEBA_WORDS: 400_000_000,
 }
 """Bytes of text that a kind is trained on at most, when the recipe does not say: memory stays below 4 GB then (docs/tokenizers.md)."""

@@ -90,7 +90,8 @@ class Texts:
 
         below = np.uint64(self.held_below)
         groups = self._groups(["row_id", "source", "kind", "text"])
-        rows = pl.concat([_frame(group.filter(pa.array(self._draws(group) < below))) for group in groups]).unique("row_id", maintain_order=True)
+        every = pl.concat([_frame(group.filter(pa.array(self._draws(group) < below))) for group in groups])
+        rows = every.unique("row_id", maintain_order=True)
         shown = pl.col("text").str.replace_many(list(self.marks), ["\n"] * len(self.marks))
         rows = rows.with_columns(text=pl.when(pl.col("kind") == Kind.DOCUMENT.value).then("text").otherwise(shown))
         spoken = languages(rows["text"]).cast(pl.String).fill_null("other")

@@ -169,7 +169,8 @@ def own(path: Path | None = None) -> Cut:
 
 
 _MISSING = (
-    "{} is not installed, and tokenizers of the kind jieba-words are learnt with it; install it with `.venv/bin/pip install -e '.[tokenizer]'`"
+    "{} is not installed, and tokenizers of the kind jieba-words are learnt with it; "
+    "install it with `.venv/bin/pip install -e '.[tokenizer]'`"
 )
 
 
