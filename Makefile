@@ -8,6 +8,7 @@ DATA ?=
 TOKENIZER ?=
 VOCAB ?=
 OUT ?=
+FORMAT ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -21,6 +22,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 help: ## List the targets
 	@echo "make corpus [DATA=path] [RECIPE=name] [WAREHOUSE=path] [WORKERS=n]"
 	@echo "make tokenizer [RECIPE=name] [TOKENIZER=bpe|sentencepiece-bpe|sentencepiece-unigram|jieba-words] [VOCAB=n] [OUT=path]"
+	@echo "make encode [RECIPE=name] [TOKENIZER=path] [FORMAT=parquet|flat] [OUT=path]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "After make corpus, $(BIN)/corpus --help lists the verbs."
 
@@ -54,8 +56,9 @@ tokenizer: $(VENV)/corpus.stamp $(if $(filter-out bpe,$(TOKENIZER)),$(VENV)/toke
 	@$(BIN)/corpus tokenizer train --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' $(if $(TOKENIZER),--kind '$(TOKENIZER)') \
 		$(if $(VOCAB),--vocab '$(VOCAB)') $(if $(OUT),--out '$(OUT)')
 
-encode: $(VENV)/corpus.stamp ## Turn the splits into token ids, for trainers
-	@$(BIN)/corpus encode --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' --workers '$(WORKERS)' $(if $(OUT),--out '$(OUT)')
+encode: $(VENV)/corpus.stamp ## Turn the splits into token ids, for trainers; TOKENIZER is the tokenizer's folder here
+	@$(BIN)/corpus encode --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' --workers '$(WORKERS)' $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') \
+		$(if $(FORMAT),--format '$(FORMAT)') $(if $(OUT),--out '$(OUT)')
 
 plan: $(VENV)/corpus.stamp ## Say what `make corpus` would rebuild, and why
 	@$(BIN)/corpus plan --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' $(if $(DATA),--data '$(DATA)')
