@@ -9,7 +9,6 @@ Ids are what a model's embeddings are numbered by, so they are taken as they are
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,7 +21,7 @@ import polars as pl
 
 from corpus.errors import DataError
 from corpus.tokenizer import spm_format
-from corpus.tokenizer.bpe import alphabet, written
+from corpus.tokenizer.spelling import FALLBACKS, SPACE, fallback, spelled, unspelled
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 BATCH = 1 << 20
 """Characters that are encoded at once: what the library keeps of a token (offsets, text, words) takes some 100 bytes."""
-_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _FILES = ("tokenizer.json", "tokenizer.model")
 
 
@@ -69,30 +67,29 @@ class Base:
     def texts(self) -> list[bytes]:
         """What each id stands for in text, by id; distinct, and for what stands for none (holes, added and fallback tokens) no UTF-8."""
         out = [b"\xff" + i.to_bytes(4, "big") for i in range(self.rows)]
-        bytes_of = {c: b for b, c in enumerate(alphabet())}
         taken = set(self.added)
         for i, name in self.names.items():
             if i in taken or not name or (self.layout == Layout.MARKED and " " in name):
                 continue
             if self.layout == Layout.BYTES:
-                if all(c in bytes_of for c in name):
-                    out[i] = bytes(bytes_of[c] for c in name)
-            elif not _BYTE.fullmatch(name):
-                out[i] = name.replace("▁", " ").encode()
+                if (known := unspelled(name)) is not None:
+                    out[i] = known
+            elif fallback(name) is None:
+                out[i] = name.replace(SPACE, " ").encode()
         return out
 
     def fallbacks(self) -> dict[int, int]:
         """Which byte the fallback tokens of a marked tokenizer stand for, by id."""
         if self.layout == Layout.BYTES:
             return {}
-        found = ((i, _BYTE.fullmatch(name)) for i, name in self.names.items())
-        return {i: int(m[1], 16) for i, m in found if m}
+        found = ((i, fallback(name)) for i, name in self.names.items())
+        return {i: byte for i, byte in found if byte is not None}
 
     def name(self, text: bytes) -> str:
         """What a token of this text is called in the vocabulary."""
         if self.layout == Layout.BYTES:
-            return written(text, alphabet())
-        return text.decode().replace(" ", "▁")
+            return spelled(text)
+        return text.decode().replace(" ", SPACE)
 
     def encoder(self) -> Encoder:
         """Encodes as this tokenizer does."""
@@ -204,7 +201,7 @@ def read(folder: Path) -> Base:
         )
     if _byte_level(description):
         return Base(folder, Layout.BYTES, names, added, description, None)
-    if description["model"].get("byte_fallback") and all(f"<0x{b:02X}>" in vocabulary for b in range(256)):
+    if description["model"].get("byte_fallback") and all(name in vocabulary for name in FALLBACKS):
         base = Base(folder, Layout.MARKED, names, added, description, _model(proto) if proto.is_file() else None)
         _agree(base, proto)
         return base
@@ -224,7 +221,7 @@ def _of_model(folder: Path, path: Path) -> Base:
     ordinary = (spm_format.Type.NORMAL, spm_format.Type.BYTE)
     added = {i: piece.text for i, piece in enumerate(spm_format.pieces(model)) if piece.type not in ordinary}
     names = {i: sp.id_to_piece(i) for i in ids if i not in added}
-    if not all(f"<0x{b:02X}>" in set(names.values()) for b in (0, 255)):
+    if not {FALLBACKS[0], FALLBACKS[255]} <= set(names.values()):
         raise DataError(f"{path}: a model without byte fallback: text that it does not know is lost; only those with it can be extended")
     return Base(folder, Layout.MARKED, names, added, None, model)
 

@@ -23,6 +23,7 @@ from corpus.tokenizer.merges import learn
 from corpus.tokenizer.pattern import pre_tokenizer
 from corpus.tokenizer.spec import TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
+from corpus.tokenizer.spelling import alphabet, spelled
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -67,13 +68,12 @@ def from_counts(counts: Counts, spec: TokenizerSpec, specials: Specials) -> Trai
         raise DataError(
             f"a vocabulary of {spec.vocab_size} has no room for {_BYTES} bytes and {len(reserved)} special tokens; ask for {least} at least"
         )
-    letters = alphabet()
     vocabulary = {token: i for i, token in enumerate(reserved)}
-    for letter in sorted(letters):
+    for letter in sorted(alphabet()):
         vocabulary.setdefault(letter, len(vocabulary))
     merges = []
     for left, right in _pairs(counts, spec.vocab_size - least):
-        one, other = written(left, letters), written(right, letters)
+        one, other = spelled(left), spelled(right)
         if one + other not in vocabulary:
             if len(vocabulary) == spec.vocab_size:
                 break
@@ -81,18 +81,6 @@ def from_counts(counts: Counts, spec: TokenizerSpec, specials: Specials) -> Trai
         merges.append((one, other))
     facts = {"distinct_pieces": len(counts.counts), "merges": len(merges), "vocab_size": len(vocabulary)}
     return Trained(assembled(vocabulary, merges, specials), None, facts)
-
-
-def alphabet() -> list[str]:
-    """The character that stands for each byte in a byte-level vocabulary (256): itself where it is printable, as GPT-2 has it."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(256, 512))
-    return [chr(b) if b in printable else chr(next(others)) for b in range(256)]
-
-
-def written(token: bytes, letters: list[str]) -> str:
-    """A token as a byte-level vocabulary writes it."""
-    return "".join([letters[b] for b in token])
 
 
 def assembled(vocabulary: dict[str, int], merges: list[tuple[str, str]], specials: Specials) -> Tokenizer:
@@ -123,9 +111,9 @@ def _pairs(counts: Counts, room: int) -> Iterator[tuple[bytes, bytes]]:
     weights = np.zeros(len(codes), dtype=np.int64)
     _weigh(symbols, ends, counts.counts, weights)
     characters = [chr(code).encode() for code in codes.tolist()]
-    spelled = np.concatenate([np.frombuffer(c, dtype=np.uint8) for c in characters])
-    spelled_ends = np.cumsum([0, *map(len, characters)], dtype=np.int64)
-    within = _merged(rank[spelled], spelled_ends, weights, list(single), room)
+    inside = np.frombuffer(b"".join(characters), dtype=np.uint8)
+    inside_ends = np.cumsum([0, *map(len, characters)], dtype=np.int64)
+    within = _merged(rank[inside], inside_ends, weights, list(single), room)
 
     # A character of one byte is that byte; the others are numbered behind the bytes.
     number = np.arange(len(codes), dtype=np.int32) + np.int32(_BYTES) - np.int32(np.searchsorted(codes, 0x80))

@@ -23,6 +23,7 @@ import orjson
 
 from corpus.errors import CorpusError, DataError, FetchError, UsageError
 from corpus.tokenizer import ranks
+from corpus.tokenizer.spelling import SPACE, fallback, unspelled
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _FILES = (".json", ".model", ".tiktoken")
 _RANKED = re.compile(rb"[A-Za-z0-9+/]+=* [0-9]+\r?\n")
-_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _MOST = 1 << 24
 """Ids may go up to here: tables are as long as the highest."""
 _THREADS = "TOKENIZERS_PARALLELISM"
@@ -254,13 +254,13 @@ class _Spelling:
     """How a `tokenizer.json` spells bytes in its tokens.
 
     Attributes:
-        level: the byte of every character, where it is byte-level.
+        level: whether it is byte-level.
         blank: what stands for a space, as in `▁`; empty where nothing does.
         fallback: whether `<0x41>` is a byte.
         prefix: what says that a token goes on with a word, as BERT's `##`.
     """
 
-    level: dict[str, int] | None
+    level: bool
     blank: str
     fallback: bool
     prefix: str
@@ -271,12 +271,11 @@ class _Spelling:
         decoder = told.get("decoder") or {}
         parts = decoder.get("decoders", []) if decoder.get("type") == "Sequence" else [decoder]
         kinds = {part.get("type"): part for part in parts}
-        level = {char: byte for byte, char in enumerate(ranks.alphabet())} if "ByteLevel" in kinds else None
         blank = kinds.get("Metaspace", {}).get("replacement", "")
         if not blank and kinds.get("Replace", {}).get("content") == " ":
             blank = kinds["Replace"].get("pattern", {}).get("String", "")
-        fallback = "ByteFallback" in kinds or bool(told["model"].get("byte_fallback"))
-        return cls(level, blank, fallback, kinds.get("WordPiece", {}).get("prefix", ""))
+        falls = "ByteFallback" in kinds or bool(told["model"].get("byte_fallback"))
+        return cls("ByteLevel" in kinds, blank, falls, kinds.get("WordPiece", {}).get("prefix", ""))
 
     @property
     def says(self) -> str:
@@ -285,12 +284,12 @@ class _Spelling:
 
     def bytes_of(self, token: str) -> tuple[bytes, bool]:
         """The bytes of a token, and whether it is one byte to fall back to."""
-        if self.level is not None:
-            known = [self.level.get(char, -1) for char in token]
-            return (token.encode() if -1 in known else bytes(known)), False
-        byte = _BYTE.fullmatch(token) if self.fallback else None
-        if byte:
-            return bytes.fromhex(byte[1]), True
+        if self.level:
+            known = unspelled(token)
+            return token.encode() if known is None else known, False
+        byte = fallback(token) if self.fallback else None
+        if byte is not None:
+            return bytes([byte]), True
         token = token.replace(self.blank, " ") if self.blank else token
         return (token.removeprefix(self.prefix) if self.prefix else token).encode(), False
 
@@ -344,7 +343,7 @@ def _sentencepiece(name: str, path: Path) -> Loaded:
     byte, control, unknown, unused = (np.array(f, dtype=bool) for f in flags)
     special = control | unknown
     tokens = [
-        bytes.fromhex(piece[3:5]) if is_byte else (piece if is_special else piece.replace("▁", " ")).encode()
+        bytes.fromhex(piece[3:5]) if is_byte else (piece if is_special else piece.replace(SPACE, " ")).encode()
         for piece, is_byte, is_special in zip(pieces, byte, special, strict=True)
     ]
     says = ", byte fallback" if byte.any() else ""
