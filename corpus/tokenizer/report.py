@@ -10,6 +10,7 @@ import polars as pl
 
 from corpus.console import OUT, table, to_json
 from corpus.splits.card import plain
+from corpus.tokenizer.extra import INSTALL
 from corpus.tokenizer.held_out import held_out
 from corpus.tokenizer.load import Loaded
 from corpus.tokenizer.measure import Figures, Measured, measure
@@ -172,7 +173,7 @@ def _failed(made: Report, names: list[str]) -> list[_Table]:
 
 
 def _notes(made: Report) -> list[str]:
-    uncounted = "Chinese ones are not counted (.venv/bin/pip install -e '.[tokenizer]')"
+    uncounted = f"Chinese ones are not counted ({INSTALL})"
     chinese = f"in Chinese those of {made.segmenter}" if made.segmenter else uncounted
     return [
         f"words: in English what white space separates; {chinese}; other rows, mixed ones among them, have none here",

@@ -29,6 +29,7 @@ import polars as pl
 
 from corpus.errors import CorpusError, DataError, UsageError
 from corpus.tokenizer import spm_format, spm_model
+from corpus.tokenizer.extra import missing
 from corpus.tokenizer.spec import Kind, TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
 from corpus.tokenizer.spelling import FALLBACKS, SPACE
@@ -88,7 +89,7 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
         UsageError: the vocabulary is too small, or symbols are not what sentencepiece can hold.
     """
     if find_spec("sentencepiece") is None:
-        raise CorpusError(f"{spec.kind.value} needs sentencepiece, which is not installed; .venv/bin/pip install -e '.[tokenizer]'")
+        raise missing(spec.kind.value, "sentencepiece")
     symbols = _symbols(specials)
     meta = len(specials.special) + len(symbols) + 256
     words, characters = counted(texts)

@@ -30,10 +30,11 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from corpus.errors import DataError, UsageError
+from corpus.errors import DataError
 from corpus.text.marks import utf8
 from corpus.tokenizer import bpe
 from corpus.tokenizer.counts import Counter, Counts, count
+from corpus.tokenizer.extra import missing
 from corpus.tokenizer.pieces import IDEOGRAPH, _code, classes
 from corpus.tokenizer.spec import TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
@@ -57,7 +58,7 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
 
     Raises:
         DataError: when there is no text, the vocabulary has no room for all bytes, or the dictionary cannot be read.
-        UsageError: when jieba is not installed.
+        CorpusError: when jieba is not installed.
     """
     started = time.perf_counter()
     cut = quick() if spec.words is None else own(spec.words)
@@ -133,12 +134,12 @@ def quick() -> Cut:
     """Cuts by jieba's own dictionary, as jieba does.
 
     Raises:
-        UsageError: when rjieba is not installed.
+        CorpusError: when rjieba is not installed.
     """
     try:
         from rjieba import Jieba
     except ImportError:
-        raise UsageError(_MISSING.format("rjieba")) from None
+        raise missing("jieba-words", "rjieba") from None
     return Jieba().cut
 
 
@@ -150,7 +151,7 @@ def own(path: Path | None = None) -> Cut:
 
     Raises:
         DataError: when the dictionary cannot be read.
-        UsageError: when jieba is not installed.
+        CorpusError: when jieba is not installed.
     """
     entries = [] if path is None else dictionary(path)
     try:
@@ -158,7 +159,7 @@ def own(path: Path | None = None) -> Cut:
             warnings.simplefilter("ignore")  # its patterns are not raw strings, and it asks for pkg_resources
             import jieba
     except ImportError:
-        raise UsageError(_MISSING.format("jieba")) from None
+        raise missing("jieba-words", "jieba") from None
     segmenter = jieba.Tokenizer()
     # As `initialize` does, but without the cache in the folder of temporary files, which anybody can put there.
     segmenter.FREQ, segmenter.total = segmenter.gen_pfdict(segmenter.get_dict_file())
@@ -166,12 +167,6 @@ def own(path: Path | None = None) -> Cut:
     for word, freq, tag in entries:
         segmenter.add_word(word, freq, tag)
     return segmenter.lcut
-
-
-_MISSING = (
-    "{} is not installed, and tokenizers of the kind jieba-words are learnt with it; "
-    "install it with `.venv/bin/pip install -e '.[tokenizer]'`"
-)
 
 
 def dictionary(path: Path) -> list[tuple[str, int | None, str | None]]:
