@@ -38,7 +38,7 @@ from corpus.tokenizer import base as bases
 from corpus.tokenizer.base import Base, Encoder, Layout
 from corpus.tokenizer.extend_pieces import Cutter, Pieces
 from corpus.tokenizer.merges import Merges, learn
-from corpus.tokenizer.spm_format import Piece, Type, appended
+from corpus.tokenizer.spm_format import Piece, Type, appended, pieces
 
 EMBEDDINGS = "new_embeddings.json"
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx", ".ckpt", ".tiktoken"}
@@ -329,16 +329,13 @@ def _marked_merges(extended: Extended) -> list[tuple[str, str]]:
 
 
 def _model(extended: Extended, model: bytes) -> bytes:
-    from sentencepiece import SentencePieceProcessor
-
-    sp = SentencePieceProcessor(model_proto=model)
-    size = sp.get_piece_size()
+    own = pieces(model)
     special = {int(t["id"]) for t in (extended.base.description or {}).get("added_tokens") or [] if t.get("special")}
-    pieces = []
-    for i in range(size, extended.base.rows):  # pieces are numbered by their places: whatever stands behind the model's own goes in
+    new = []
+    for i in range(len(own), extended.base.rows):  # pieces are numbered by their places: whatever stands behind the model's own goes in
         kind = Type.CONTROL if i in special else Type.USER_DEFINED
         known = extended.base.added.get(i)
-        pieces.append(Piece(known, 0.0, kind) if known else Piece(f"<unused{i}>", 0.0, Type.UNUSED))
-    lowest = min((sp.get_score(i) for i in range(size)), default=0.0)
-    pieces.extend(Piece(t.name, float(np.floor(lowest)) - 1.0 - k) for k, t in enumerate(extended.tokens))
-    return appended(model, pieces)
+        new.append(Piece(known, 0.0, kind) if known else Piece(f"<unused{i}>", 0.0, Type.UNUSED))
+    lowest = min(piece.score for piece in own)
+    new.extend(Piece(t.name, float(np.floor(lowest)) - 1.0 - k) for k, t in enumerate(extended.tokens))
+    return appended(model, new)

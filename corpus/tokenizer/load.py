@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import orjson
 
-from corpus.errors import CorpusError, DataError, FetchError, UsageError
-from corpus.tokenizer import ranks
+from corpus.errors import DataError, FetchError, UsageError
+from corpus.tokenizer import ranks, spm_format
 from corpus.tokenizer.spelling import SPACE, fallback, unspelled
 
 if TYPE_CHECKING:
@@ -327,16 +327,9 @@ def _one_thread() -> Iterator[None]:
 
 def _sentencepiece(name: str, path: Path) -> Loaded:
     try:
-        from sentencepiece import SentencePieceProcessor
-    except ImportError as e:
-        raise CorpusError(f"{path}: reading a sentencepiece model needs the library; .venv/bin/pip install -e '.[tokenizer]'") from e
-    processor = SentencePieceProcessor()
-    try:
-        loaded = processor.LoadFromSerializedProto(path.read_bytes())
-    except (RuntimeError, OSError) as e:
-        raise DataError(f"{path}: not a sentencepiece model: {e}") from e
-    if not loaded or not processor.GetPieceSize():
-        raise DataError(f"{path}: not a sentencepiece model")
+        processor = spm_format.processor(path.read_bytes())
+    except (DataError, OSError) as e:
+        raise DataError(f"{path}: {e}") from e
     size = processor.GetPieceSize()
     pieces = [processor.IdToPiece(i) for i in range(size)]
     flags = ([f(i) for i in range(size)] for f in (processor.IsByte, processor.IsControl, processor.IsUnknown, processor.IsUnused))
