@@ -340,12 +340,12 @@ def tokenizer_train(recipe: str, warehouse: Path, out: Path | None, as_json: boo
 
     The folder is one that transformers.AutoTokenizer loads, with the recipe's template as its chat template.
     """
-    from corpus.tokenizer import told
+    from corpus.tokenizer import commands
     from corpus.tokenizer.train import spec_of
 
     loaded, _ = _load(recipe, None)
     spec = spec_of(loaded, {name: list(value) if name == "symbols" else value for name, value in given.items() if value not in (None, ())})
-    told.train(warehouse, loaded.name, spec, out, in_json=as_json)
+    commands.train(warehouse, loaded.name, spec, out, in_json=as_json)
 
 
 @tokenizer.command("extend")
@@ -361,9 +361,9 @@ def tokenizer_extend(base: Path, add: int, recipe: str | None, warehouse: Path, 
 
     Says what was gained on text that it has not learnt from, and leaves in the folder what a model's new embedding rows begin as.
     """
-    from corpus.tokenizer import told
+    from corpus.tokenizer import commands
 
-    told.extend(base, add, recipe, warehouse, text, out, in_json=as_json)
+    commands.extend(base, add, recipe, warehouse, text, out, in_json=as_json)
 
 
 @tokenizer.command("report")
@@ -383,9 +383,9 @@ def tokenizer_report(
 
     A TOKENIZER is a folder with a tokenizer.json, such a file, a sentencepiece .model, a .tiktoken file, or the name of one on the hub.
     """
-    from corpus.tokenizer import told
+    from corpus.tokenizer import commands
 
-    told.report(names, recipe, warehouse, text, plot, "json" if as_json else "markdown" if markdown else "table")
+    commands.report(names, recipe, warehouse, text, plot, "json" if as_json else "markdown" if markdown else "table")
 
 
 @cli.command()

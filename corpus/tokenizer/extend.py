@@ -34,8 +34,8 @@ import orjson
 import polars as pl
 
 from corpus.errors import UsageError
-from corpus.tokenizer import base as bases
-from corpus.tokenizer.base import Base, Encoder, Layout
+from corpus.tokenizer import extend_base
+from corpus.tokenizer.extend_base import Base, Encoder, Layout
 from corpus.tokenizer.extend_pieces import Cutter, Pieces
 from corpus.tokenizer.merges import Merges, learn
 from corpus.tokenizer.spm_format import Piece, Type, appended, pieces
@@ -95,7 +95,7 @@ class Extended:
 
     def encoder(self) -> Encoder:
         """Encodes as it does."""
-        return bases.encoder(self.description(), self.model())
+        return extend_base.encoder(self.description(), self.model())
 
     def embeddings(self) -> dict[str, Any]:
         """What `new_embeddings.json` says: for each new id the base's ids whose rows it begins with the mean of."""
@@ -112,7 +112,7 @@ def extend(folder: Path, texts: Iterable[pl.Series], add: int, least: int = 2) -
     """Learns further tokens for a tokenizer.
 
     Args:
-        folder: of the tokenizer (`corpus.tokenizer.base.read`).
+        folder: of the tokenizer (`corpus.tokenizer.extend_base.read`).
         texts: what to learn from, columns of some MB; the more of another language there is in it, the more is learnt for that one.
         add: how many tokens; there may be fewer where the text has no more.
         least: what occurs less often becomes no token.
@@ -123,7 +123,7 @@ def extend(folder: Path, texts: Iterable[pl.Series], add: int, least: int = 2) -
     """
     if add < 1:
         raise UsageError(f"{add} tokens to add; expected at least 1")
-    base = bases.read(folder)
+    base = extend_base.read(folder)
     known = base.texts()
     cutter = Cutter(base, known)
     encoder = base.encoder()

@@ -97,7 +97,7 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
         CorpusError: when the tokenizer cannot be extended, there is nothing to learn from, or the folder is not empty.
     """
     from corpus.tokenizer import extend as extending
-    from corpus.tokenizer.gain import gain
+    from corpus.tokenizer.extend_gain import gain
 
     if text is not None:
         from corpus.tokenizer.held_out import rows_of
