@@ -10,6 +10,7 @@ import polars as pl
 from corpus.console import ERR, OUT, table, to_json, write
 from corpus.errors import UsageError
 from corpus.export.summary import progress
+from corpus.tokenizer import text_file
 from corpus.tokenizer.load import Loaded, load
 from corpus.tokenizer.report import as_json, as_markdown, as_table
 from corpus.tokenizer.report import report as measured
@@ -67,11 +68,9 @@ def report(names: Sequence[str], recipe: str | None, root: Path, text: Path | No
         CorpusError: when a tokenizer or the text cannot be read.
     """
     if text is not None:
-        from corpus.tokenizer.held_out import rows_of
-
         if recipe is not None:
             raise UsageError("give either --recipe, for the rows that its tokenizers were not trained on, or --text FILE")
-        held, about = rows_of(text), str(text)
+        held, about = text_file.read(text), str(text)
     else:
         found = texts(root, recipe)
         held = found.held_out()
@@ -100,11 +99,9 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
     from corpus.tokenizer.extend_gain import gain
 
     if text is not None:
-        from corpus.tokenizer.held_out import rows_of
-
         if recipe is not None:
             raise UsageError("give either --recipe, to learn from its tokenizer split, or --text FILE")
-        rows = rows_of(text).with_row_index("at")
+        rows = text_file.read(text).with_row_index("at")
         held = rows.filter(pl.col("at") % _HELD == 0)
         learnt = rows.filter(pl.col("at") % _HELD != 0)["text"]
         columns: Iterator[pl.Series] = (learnt[i : i + _ROWS] for i in range(0, len(learnt), _ROWS))

@@ -9,8 +9,8 @@ import numpy as np
 
 from corpus.errors import UsageError
 from corpus.tokenizer.extra import missing
-from corpus.tokenizer.held_out import LANGUAGES
 from corpus.tokenizer.report import Report, short_names
+from corpus.tokenizer.text import LANGUAGES
 from corpus.tokenizer.vocabulary import SCRIPTS
 
 if TYPE_CHECKING:

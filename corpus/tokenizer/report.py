@@ -11,9 +11,9 @@ import polars as pl
 from corpus.console import OUT, table, to_json
 from corpus.splits.card import plain
 from corpus.tokenizer.extra import INSTALL
-from corpus.tokenizer.held_out import held_out
 from corpus.tokenizer.load import Loaded
 from corpus.tokenizer.measure import Figures, Measured, measure
+from corpus.tokenizer.sizes import sized
 from corpus.tokenizer.vocabulary import SCRIPTS, Piece
 
 _SHOWN = 3
@@ -58,7 +58,7 @@ def report(tokenizers: Iterable[Loaded], rows: pl.DataFrame, about: str, tell: C
     Raises:
         UsageError: when the rows have no text.
     """
-    held = held_out(rows)
+    held = sized(rows)
     found = []
     for loaded in tokenizers:
         tell(loaded.name)

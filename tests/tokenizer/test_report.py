@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import CorpusError, DataError, UsageError
-from corpus.tokenizer.held_out import rows_of
+from corpus.tokenizer import text_file
 from corpus.tokenizer.load import load
 from corpus.tokenizer.plot import plot
 from corpus.tokenizer.report import Report, as_json, as_markdown, as_table, report, short_names
@@ -121,22 +121,22 @@ def test_rows_of_every_kind_of_file(tmp_path: Path) -> None:
     lines = [{"more": [1], "text": t, "source": s} for t, s in zip(texts, sources, strict=True)]
     (tmp_path / "x.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
     for name in ("x.parquet", "x.jsonl"):
-        found = rows_of(tmp_path / name)
+        found = text_file.read(tmp_path / name)
         assert found.columns == ["row_id", "source", "language", "text"]
         assert found.rows() == [
             ("0", "a", "zh", _ZH), ("1", "x", "en", _EN), ("2", "b", "other", _OTHER), ("4", "b", "other", "12345")
         ]  # fmt: skip
     (tmp_path / "plain.jsonl").write_text('{"text": "我们去公园散步"}\n')
-    assert rows_of(tmp_path / "plain.jsonl").rows() == [("0", "plain", "zh", "我们去公园散步")]
+    assert text_file.read(tmp_path / "plain.jsonl").rows() == [("0", "plain", "zh", "我们去公园散步")]
     (tmp_path / "x.txt").write_bytes(f"{_ZH}\r\nmore\r\n \t\r\n\r\n{_EN}\n\n".encode())
-    assert rows_of(tmp_path / "x.txt")["text"].to_list() == [f"{_ZH}\r\nmore\r\n \t\r\n\r\n", f"{_EN}\n\n"]
+    assert text_file.read(tmp_path / "x.txt")["text"].to_list() == [f"{_ZH}\r\nmore\r\n \t\r\n\r\n", f"{_EN}\n\n"]
 
 
 @given(text=st.text(st.sampled_from("a \t\r\n好"), min_size=1, max_size=30))
 def test_paragraphs_are_the_whole_file(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("text") / "x.txt"
     path.write_bytes(text.encode())
-    assert "".join(rows_of(path)["text"].to_list()) == text
+    assert "".join(text_file.read(path)["text"].to_list()) == text
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_paragraphs_are_the_whole_file(tmp_path_factory: pytest.TempPathFactory,
 def test_a_file_without_text_is_named(tmp_path: Path, name: str, content: bytes, error: type[CorpusError], says: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(error, match=says) as raised:
-        rows_of(tmp_path / name)
+        text_file.read(tmp_path / name)
     assert name in str(raised.value)
 
 
@@ -163,6 +163,6 @@ def test_a_column_of_other_things_is_named(tmp_path: Path) -> None:
     pl.DataFrame({"said": ["a"]}).write_parquet(tmp_path / "y.parquet")
     for name in ("x.parquet", "y.parquet"):
         with pytest.raises(DataError, match="expected a column text that holds text"):
-            rows_of(tmp_path / name)
+            text_file.read(tmp_path / name)
     with pytest.raises(UsageError, match="there is no such file"):
-        rows_of(tmp_path / "none.txt")
+        text_file.read(tmp_path / "none.txt")
