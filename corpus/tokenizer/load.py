@@ -24,6 +24,7 @@ import orjson
 from corpus.errors import DataError, FetchError, UsageError
 from corpus.tokenizer import ranks, spm_format
 from corpus.tokenizer.spelling import SPACE, fallback, unspelled
+from corpus.tokenizer.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -45,25 +46,6 @@ class Engine(Protocol):
 
     def decode(self, ids: list[list[int]]) -> list[str]:
         """The text of every list of ids; special tokens are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """What the ids stand for. Ids are the positions in every array, from 0 to the highest; there may be holes.
-
-    Attributes:
-        tokens: the bytes of every token: what it is in the text, `▁` a space and `<0x41>` an `A`; of a special token its spelling.
-        there: which ids there are (bool[n]).
-        special: which are special: no text gives them (bool[n]).
-        unknown: which say that something could not be encoded (bool[n]).
-        fallback: which are one byte that sentencepiece falls back to, `<0x41>` (bool[n]).
-    """
-
-    tokens: tuple[bytes, ...]
-    there: np.ndarray
-    special: np.ndarray
-    unknown: np.ndarray
-    fallback: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from sentencepiece import SentencePieceProcessor
 
 from corpus.errors import UsageError
 from corpus.tokenizer import sizes
-from corpus.tokenizer.load import Loaded, Vocabulary, load
+from corpus.tokenizer.load import Loaded, load
 from corpus.tokenizer.measure import Figures, Measured, measure
 from corpus.tokenizer.probes import PROBES, SPECIALS
 from corpus.tokenizer.sizes import sized
-from corpus.tokenizer.vocabulary import SCRIPTS, partial, shape
+from corpus.tokenizer.vocabulary import SCRIPTS, Vocabulary, partial, shape
 from tests.tokenizer.small import byte_level, sentencepiece
 
 _ROWS = [
