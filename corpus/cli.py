@@ -289,11 +289,12 @@ def export(
     as_json: bool,
 ) -> None:
     """Write splits in the format of another trainer, with the terms that the rows are under."""
+    from corpus.console import progress
     from corpus.export import run, summary
 
     planned = run.plan(warehouse, how, recipe, splits, parts)
     run.check_out(out, warehouse, force=force)
-    with summary.progress(planned.bytes, quiet=as_json) as tell:
+    with progress(planned.bytes, quiet=as_json, what="export") as tell:
         exported = run.export(warehouse, planned, how, out, lineage=lineage, force=force, progress=tell)
     summary.told(exported, out, as_json=as_json)
 
@@ -417,7 +418,7 @@ def encode(
 
     Row i of a file is row i of the split file that it is made from. What was made from the same files before is kept.
     """
-    from corpus.export.summary import progress
+    from corpus.console import progress
     from corpus.tokenizer import encode_run
     from corpus.tokenizer.encoded import Layout
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from corpus.console import ERR, OUT, table, to_json, write
+from corpus.console import ERR, OUT, progress, table, to_json, write
 from corpus.errors import UsageError
-from corpus.export.summary import progress
 from corpus.tokenizer import text_file
 from corpus.tokenizer.load import Loaded, load
 from corpus.tokenizer.report import as_json, as_markdown, as_table
