@@ -21,6 +21,7 @@ from corpus.errors import DataError
 from corpus.tokenizer.counts import Counts, count
 from corpus.tokenizer.merges import learn
 from corpus.tokenizer.pattern import pre_tokenizer
+from corpus.tokenizer.pieces import code_at
 from corpus.tokenizer.spec import TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
 from corpus.tokenizer.spelling import alphabet, spelled
@@ -157,15 +158,10 @@ def _decoded(data: np.ndarray, offsets: np.ndarray, codes: np.ndarray, ends: np.
     for p in range(len(offsets) - 1):
         at = offsets[p]
         while at < offsets[p + 1]:
-            b = np.int64(data[at])
-            size = 1 if b < 0x80 else 2 if b < 0xE0 else 3 if b < 0xF0 else 4
-            code = b if size == 1 else b & (0xFF >> (size + 1))
-            for k in range(1, size):
-                code = code << 6 | (np.int64(data[at + k]) & 0x3F)
+            code, at = code_at(data, at)
             codes[n] = code
             seen[code] = True
             n += 1
-            at += size
         ends[p + 1] = n
 
 
