@@ -81,17 +81,11 @@ def from_counts(counts: Counts, spec: TokenizerSpec, specials: Specials) -> Trai
             vocabulary[one + other] = len(vocabulary)
         merges.append((one, other))
     facts = {"distinct_pieces": len(counts.counts), "merges": len(merges), "vocab_size": len(vocabulary)}
-    return Trained(assembled(vocabulary, merges, specials), None, facts)
+    return Trained(_assembled(vocabulary, merges, specials), None, facts)
 
 
-def assembled(vocabulary: dict[str, int], merges: list[tuple[str, str]], specials: Specials) -> Tokenizer:
-    """A byte-level tokenizer with our pre-tokenizer, as the library runs it.
-
-    Args:
-        vocabulary: token → id, special tokens included.
-        merges: in the order in which they are applied.
-        specials: the special tokens; their ids are those of the vocabulary.
-    """
+def _assembled(vocabulary: dict[str, int], merges: list[tuple[str, str]], specials: Specials) -> Tokenizer:
+    """A byte-level tokenizer with our pre-tokenizer, as the library runs it; special tokens have their ids in the vocabulary."""
     from tokenizers import Tokenizer, decoders, models
 
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))

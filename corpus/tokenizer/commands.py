@@ -1,4 +1,4 @@
-"""What `corpus tokenizer` tells while it works and when it is done."""
+"""The commands `corpus tokenizer train`, `report` and `extend`: what each does, and what it tells of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 from corpus.console import ERR, OUT, progress, table, to_json, write
 from corpus.errors import UsageError
 from corpus.tokenizer import text_file
+from corpus.tokenizer.folder import GAIN, REPORT
 from corpus.tokenizer.load import Loaded, load
 from corpus.tokenizer.report import as_json, as_markdown, as_table
 from corpus.tokenizer.report import report as measured
@@ -18,8 +19,6 @@ from corpus.tokenizer.text import texts
 from corpus.tokenizer.train import train as trained
 from corpus.warehouse.commit import write_bytes
 
-REPORT = "report.json"
-GAIN = "gain.json"
 _HELD = 32
 """Of a file's rows, every so manieth is held out."""
 _ROWS = 1000
@@ -109,7 +108,7 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
         found = texts(root, recipe)
         held, columns = found.held_out(), (column for column, _ in found.training(_LEARNT, 0))
         about = _about(found.build.recipe, len(held))
-    extending.check_place(out)
+    extending.check_empty(out)
     extended = extending.extend(base, columns, add)
     gained = gain(extended, held["text"], held["language"])
     extending.write(extended, out)

@@ -37,12 +37,13 @@ from corpus.errors import UsageError
 from corpus.tokenizer import extend_base
 from corpus.tokenizer.extend_base import Base, Encoder, Layout
 from corpus.tokenizer.extend_pieces import Cutter, Pieces
-from corpus.tokenizer.merges import Merges, learn
+from corpus.tokenizer.folder import GAIN, MANIFEST, MODEL, REPORT
+from corpus.tokenizer.merges import LEAST, Merges, learn
 from corpus.tokenizer.spm_format import Piece, Type, appended, pieces
 
 EMBEDDINGS = "new_embeddings.json"
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx", ".ckpt", ".tiktoken"}
-_REPLACED = {"tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", EMBEDDINGS, "manifest.json", "report.json", "gain.json"}
+_REPLACED = {"tokenizer.json", MODEL, "vocab.json", "merges.txt", EMBEDDINGS, MANIFEST, REPORT, GAIN}
 """What is written anew, and what tells of the base alone."""
 
 
@@ -108,14 +109,13 @@ class Extended:
         }
 
 
-def extend(folder: Path, texts: Iterable[pl.Series], add: int, least: int = 2) -> Extended:
+def extend(folder: Path, texts: Iterable[pl.Series], add: int) -> Extended:
     """Learns further tokens for a tokenizer.
 
     Args:
         folder: of the tokenizer (`corpus.tokenizer.extend_base.read`).
         texts: what to learn from, columns of some MB; the more of another language there is in it, the more is learnt for that one.
         add: how many tokens; there may be fewer where the text has no more.
-        least: what occurs less often becomes no token.
 
     Raises:
         DataError: when the tokenizer cannot be read or extended.
@@ -135,9 +135,9 @@ def extend(folder: Path, texts: Iterable[pl.Series], add: int, least: int = 2) -
             cutter.add(ids, begins)
     pieces = cutter.pieces()
     atoms = [chr(c).encode() for c in pieces.codes.tolist()]
-    merges = learn(pieces.symbols.copy(), pieces.offsets, pieces.weights, known + atoms, add, least=least)
+    merges = learn(pieces.symbols.copy(), pieces.offsets, pieces.weights, known + atoms, add)
     growth = _Growth(base, known, add)
-    characters = _characters(pieces, known, least) if base.layout == Layout.BYTES else _fallbacks(pieces, least)
+    characters = _characters(pieces, known) if base.layout == Layout.BYTES else _fallbacks(pieces)
     _assemble(growth, merges, known + atoms, characters)
     facts = {"bytes": size, "base_tokens": tokens, "pieces": len(pieces.weights), "asked": add, "added": len(growth.tokens)}
     return Extended(base, tuple(growth.tokens), tuple(growth.merges), facts)
@@ -158,12 +158,12 @@ class _Characters:
     done: dict[bytes, int]
 
 
-def _characters(pieces: Pieces, known: list[bytes], least: int) -> _Characters:
+def _characters(pieces: Pieces, known: list[bytes]) -> _Characters:
     """Merges within characters, from how often each of these occurs."""
     inside = pieces.parts >= 0
     symbols = pieces.parts[inside]
     offsets = np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).astype(np.int64)
-    merges = learn(symbols.copy(), offsets, pieces.counts, known, len(symbols), least=least)
+    merges = learn(symbols.copy(), offsets, pieces.counts, known, len(symbols))
     texts = list(known)
     steps: list[tuple[bytes, bytes] | tuple[bytes, tuple[int, ...]]] = []
     done: dict[bytes, int] = {}
@@ -176,10 +176,10 @@ def _characters(pieces: Pieces, known: list[bytes], least: int) -> _Characters:
     return _Characters(steps, merges.counts.tolist(), done)
 
 
-def _fallbacks(pieces: Pieces, least: int) -> _Characters:
+def _fallbacks(pieces: Pieces) -> _Characters:
     """Characters that a marked tokenizer writes byte by byte: each is a piece of its own, with nothing to merge."""
     order = np.lexsort((pieces.codes, -pieces.counts))
-    order = order[pieces.counts[order] >= least]
+    order = order[pieces.counts[order] >= LEAST]
     texts = [chr(c).encode() for c in pieces.codes[order].tolist()]
     parts = [tuple(i for i in row if i >= 0) for row in pieces.parts[order].tolist()]
     return _Characters(list(zip(texts, parts, strict=True)), pieces.counts[order].tolist(), {t: k + 1 for k, t in enumerate(texts)})
@@ -201,17 +201,13 @@ class _Growth:
     def full(self) -> bool:
         return len(self.tokens) >= self._add
 
-    def merge(self, left: bytes, right: bytes) -> bool:
-        """Joins two tokens; False where one of them is none, or the name of what they make is another's: a special token's."""
-        if left not in self._parts or right not in self._parts:
-            return False
-        if not self.token(left + right, self._parts[left] + self._parts[right]):
-            return False
-        self.merges.append((self._base.name(left), self._base.name(right)))
-        return True
+    def merge(self, left: bytes, right: bytes) -> None:
+        """Joins two tokens, unless one of them is none, or the name of what they make is another's: a special token's."""
+        if left in self._parts and right in self._parts and self.token(left + right, self._parts[left] + self._parts[right]):
+            self.merges.append((self._base.name(left), self._base.name(right)))
 
     def token(self, text: bytes, parts: tuple[int, ...]) -> bool:
-        """Adds a token, unless there is one of this text."""
+        """Adds a token, unless there is one of this text; False where there is no room, or its name is another's."""
         if text in self._parts:
             return True
         name = self._base.name(text)
@@ -259,7 +255,7 @@ def _triples(merges: Merges) -> Iterable[tuple[int, int, int]]:
     return zip(merges.left.tolist(), merges.right.tolist(), merges.made.tolist(), strict=True)
 
 
-def check_place(folder: Path) -> None:
+def check_empty(folder: Path) -> None:
     """Sees to it that nothing is lost by writing a tokenizer into a folder.
 
     Raises:
@@ -279,7 +275,7 @@ def write(extended: Extended, folder: Path) -> None:
     Raises:
         UsageError: when there is something in it.
     """
-    check_place(folder)
+    check_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
     source = extended.base.folder
     for path in sorted(source.iterdir()):
@@ -295,7 +291,7 @@ def write(extended: Extended, folder: Path) -> None:
             pairs = (pair if isinstance(pair, str) else " ".join(pair) for pair in description["model"]["merges"])
             (folder / "merges.txt").write_text("".join(f"{line}\n" for line in ("#version: 0.2", *pairs)), encoding="utf-8")
     if model is not None:
-        (folder / "tokenizer.model").write_bytes(model)
+        (folder / MODEL).write_bytes(model)
     (folder / EMBEDDINGS).write_bytes(orjson.dumps(extended.embeddings(), option=orjson.OPT_INDENT_2))
 
 
