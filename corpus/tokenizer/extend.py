@@ -1,24 +1,17 @@
-"""Adds pieces to somebody else's tokenizer: Chinese to one that has little, words of medicine or law to one that knows none.
+"""Adds tokens to somebody else's tokenizer: Chinese to one that has little, words of medicine or law to one that knows none.
 
-The training of the tokenizer is continued. It encodes the text itself, its tokens are what merges are learnt from, and these are appended
-behind its own: whatever the text, the tokenizer cuts it as it always did, and some of what it makes is merged further. So no id changes,
-no text gets longer, and what has none of the new pieces is encoded as before. (Tokens that are merely added, as with `add_tokens`, are cut
-out of text before the tokenizer sees it, also from within words.)
+The training of the tokenizer is continued. It encodes the text itself, its tokens are what merges are learnt from, and what is made is
+appended behind its own: whatever the text, the tokenizer cuts it as it always did, and some of what it makes is merged further. So no id
+changes, no text gets longer, and what has none of the new tokens is encoded as before. (Tokens that are merely added, as with `add_tokens`,
+are cut out of text before the tokenizer sees it, also from within words.) New ids follow the highest that there is, added tokens included:
+rows of a model's embeddings behind them, where it was padded to a round number, were never trained, and the new tokens take them.
 
-New ids follow the highest that there is, added special tokens included. Rows of a model's embeddings behind them, where it was padded to a
-round number, were never trained; the new pieces take them.
-
-**Embeddings.** `new_embeddings.json` says for each new id the base's ids, with repetitions, that its text was before; E is the input matrix
-and U the output matrix (the same one where they are tied), a row for each id::
-
-    E[new] = mean(E[i] for i in from)        U[new] = mean(U[i] for i in from)
-
-Before any training, a model reads with such rows what it read on average, and the logit of a new token is the mean of its parts' logits, so
-that it is never likelier than all of them; small random rows have logits about 0 and may outshine a whole vocabulary whose logits are far
-below (Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models"). Rows within the hull of those that there are do as
-well as costlier ones once training goes on (Mundra et al. 2024, "An Empirical Comparison of Vocabulary Expansion and Initialization
-Approaches for Language Models"); no evidence was found for weights. The output bias, where there is one, follows the same formula. The
-matrices are to have `rows` rows at least; a character that was bytes begins as the mean of bytes, which says little, and needs training.
+`new_embeddings.json` says for each new id the base's ids, with repetitions, that its text was before; their mean is what its rows begin as,
+in the input and the output matrix and the output bias. Before any training, a model reads with such rows what it read on average, and a new
+token is never likelier than all of its parts; small random rows may outshine a whole vocabulary (Hewitt 2021, "Initializing New Word
+Embeddings for Pretrained Language Models"). Costlier ways do no better once training goes on (Mundra et al. 2024, "An Empirical Comparison
+of Vocabulary Expansion and Initialization Approaches for Language Models"). A character that was bytes begins as the mean of bytes, which
+says little.
 """
 
 from __future__ import annotations
