@@ -15,6 +15,6 @@ In the order in which to read them:
 - bpe: `pattern` and `pieces` (the same, compiled) cut text, `counts` counts pieces, `merges` learns from these, `bpe`; and `words`;
 - sentencepiece: `spm`, `spm_seeds` (what unigram begins with), `spm_format` (its file), `spm_model` (its models as `tokenizers` runs them);
 - measuring: `load` (any tokenizer; `ranks`: tiktoken's files), `text_file`, `sizes`, `probes`, `vocabulary`, `measure`, `report`, `plot`;
-- extending: `extend`, `extend_base` (what is extended), `extend_pieces` (its tokens as pieces), `extend_gain` (what was gained);
+- extending: `extend_base` (what there is), `extend_pieces` (its tokens as pieces), `extend`, `extended` (its files), `extend_gain`;
 - encoding splits: `encode_run`, `encode` (any tokenizer), `fast` and `fast_kernels` (ours, compiled), `encoded` (what is written).
 """

@@ -93,7 +93,8 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
     Raises:
         CorpusError: when the tokenizer cannot be extended, there is nothing to learn from, or the folder is not empty.
     """
-    from corpus.tokenizer import extend as extending
+    from corpus.tokenizer import extended as files
+    from corpus.tokenizer.extend import extend as extending
     from corpus.tokenizer.extend_gain import gain
 
     if text is not None:
@@ -108,10 +109,10 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
         found = texts(root, recipe)
         held, columns = found.held_out(), (column for column, _ in found.training(_LEARNT, 0))
         about = _about(found.build.recipe, len(held))
-    extending.check_empty(out)
-    extended = extending.extend(base, columns, add)
+    files.check_empty(out)
+    extended = extending(base, columns, add)
     gained = gain(extended, held["text"], held["language"])
-    extending.write(extended, out)
+    files.write(extended, out)
     told = {"base": str(base), "measured_on": about, "rows": extended.rows, **extended.facts, **gained.as_json()}
     write_bytes(out / GAIN, (to_json(told) + "\n").encode())
     if in_json:
@@ -128,7 +129,7 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
     heads = ("language", "rows", "bytes/token before", "after", "chars/token before", "after", "rows changed %", "text in new tokens %")
     table(heads, shown, title=about, right=heads[1:])
     OUT.print(f"{len(gained.unused):,} of the new tokens do not occur there", markup=False)
-    OUT.print(f"a model needs {extended.rows:,} rows of embeddings; {extending.EMBEDDINGS} says what the new ones begin as", markup=False)
+    OUT.print(f"a model needs {extended.rows:,} rows of embeddings; {files.EMBEDDINGS} says what the new ones begin as", markup=False)
 
 
 def _each(names: Sequence[str]) -> Iterator[Loaded]:

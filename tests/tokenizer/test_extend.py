@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from corpus.errors import DataError, UsageError
 from corpus.tokenizer import extend_base
-from corpus.tokenizer.extend import EMBEDDINGS, Extended, extend, write
+from corpus.tokenizer.extend import extend
 from corpus.tokenizer.extend_gain import gain
+from corpus.tokenizer.extended import EMBEDDINGS, Extended, write
 from tests.tokenizer.bases import CHINESE, bloom, chinese, english, llama, qwen, sentencepiece
 
 pytest.importorskip("sentencepiece")
