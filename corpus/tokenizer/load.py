@@ -194,12 +194,12 @@ def _ready(name: str, what: str, tokenizer: Tokenizer, config: dict[str, Any] | 
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    told = orjson.loads(tokenizer.to_str())
-    model = told["model"]
-    spelling = _Spelling.of(told)
     spelled = {at: token for token, at in tokenizer.get_vocab(with_added_tokens=True).items()}
     if not 0 <= max(spelled, default=-1) < _MOST:
         raise DataError(f"{name}: the highest id is {max(spelled, default=-1):,}; expected some tokens, with ids below {_MOST:,}")
+    told = orjson.loads(tokenizer.to_str())  # walks through all ids up to the highest
+    model = told["model"]
+    spelling = _Spelling.of(told)
     vocabulary = _vocabulary(tokenizer, spelled, model, config or {}, spelling)
     kind = model.get("type") or "model"
     return Loaded(name, what or f"tokenizers {kind}{spelling.says}", _Tokenizers(tokenizer), vocabulary)
