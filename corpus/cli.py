@@ -289,11 +289,12 @@ def export(
     as_json: bool,
 ) -> None:
     """Write splits in the format of another trainer, with the terms that the rows are under."""
+    from corpus.console import progress
     from corpus.export import run, summary
 
     planned = run.plan(warehouse, how, recipe, splits, parts)
     run.check_out(out, warehouse, force=force)
-    with summary.progress(planned.bytes, quiet=as_json) as tell:
+    with progress(planned.bytes, quiet=as_json, what="export") as tell:
         exported = run.export(warehouse, planned, how, out, lineage=lineage, force=force, progress=tell)
     summary.told(exported, out, as_json=as_json)
 
@@ -340,12 +341,12 @@ def tokenizer_train(recipe: str, warehouse: Path, out: Path | None, as_json: boo
 
     The folder is one that transformers.AutoTokenizer loads, with the recipe's template as its chat template.
     """
-    from corpus.tokenizer import told
+    from corpus.tokenizer import commands
     from corpus.tokenizer.train import spec_of
 
     loaded, _ = _load(recipe, None)
     spec = spec_of(loaded, {name: list(value) if name == "symbols" else value for name, value in given.items() if value not in (None, ())})
-    told.train(warehouse, loaded.name, spec, out, in_json=as_json)
+    commands.train(warehouse, loaded.name, spec, out, in_json=as_json)
 
 
 @tokenizer.command("extend")
@@ -361,9 +362,9 @@ def tokenizer_extend(base: Path, add: int, recipe: str | None, warehouse: Path, 
 
     Says what was gained on text that it has not learnt from, and leaves in the folder what a model's new embedding rows begin as.
     """
-    from corpus.tokenizer import told
+    from corpus.tokenizer import commands
 
-    told.extend(base, add, recipe, warehouse, text, out, in_json=as_json)
+    commands.extend(base, add, recipe, warehouse, text, out, in_json=as_json)
 
 
 @tokenizer.command("report")
@@ -383,9 +384,9 @@ def tokenizer_report(
 
     A TOKENIZER is a folder with a tokenizer.json, such a file, a sentencepiece .model, a .tiktoken file, or the name of one on the hub.
     """
-    from corpus.tokenizer import told
+    from corpus.tokenizer import commands
 
-    told.report(names, recipe, warehouse, text, plot, "json" if as_json else "markdown" if markdown else "table")
+    commands.report(names, recipe, warehouse, text, plot, "json" if as_json else "markdown" if markdown else "table")
 
 
 @cli.command()
@@ -417,7 +418,7 @@ def encode(
 
     Row i of a file is row i of the split file that it is made from. What was made from the same files before is kept.
     """
-    from corpus.export.summary import progress
+    from corpus.console import progress
     from corpus.tokenizer import encode_run
     from corpus.tokenizer.encoded import Layout
 

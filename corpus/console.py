@@ -7,17 +7,18 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from corpus import pipeline
-from corpus.executors.task import Report, Task
+from corpus.executors.task import Progress, Report, Task
 
 _PIPED = 160  # columns when the output is no terminal: rich's own 80 would fold every table
 
@@ -25,46 +26,57 @@ OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty()
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class Bars(pipeline.Progress):
+class Bars(Progress):
     """A bar per stage with rows, MB/s and the time that is left; on no terminal, a line per stage."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._live = ERR.is_terminal and not quiet
         self._quiet = quiet
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-        self._rows = 0
+        self._bar: Bar | None = None
 
     def stage(self, name: str, tasks: list[Task]) -> Report:
-        """See `pipeline.Progress`."""
+        """See `Progress`."""
         size = sum(t.size for t in tasks)
         if not self._live:
             if not self._quiet:
                 ERR.print(f"{name}: {count(len(tasks), 'partition')}, {size / 1e6:,.1f} MB")
             return lambda size, rows: None
-        self._rows = 0
-        self._progress = Progress(
-            TextColumn("{task.description:14}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]:>12,} rows"),
-            TextColumn("{task.fields[speed]:>7.1f} MB/s"), TimeRemainingColumn(), console=ERR,
-        )  # fmt: skip
-        self._progress.start()
-        self._task = self._progress.add_task(name, total=max(1, size), rows=0, speed=0.0)
-        return self._advance
-
-    def _advance(self, size: int, rows: int) -> None:
-        if self._progress is None:
-            return
-        self._rows += rows
-        task = self._progress.tasks[0]
-        speed = (task.completed + size) / 1e6 / task.elapsed if task.elapsed else 0.0
-        self._progress.update(self._task, advance=size, rows=self._rows, speed=speed)
+        self._bar = bar = _bar(name, size)
+        bar.start()
+        return lambda size, rows: _advance(bar, size, rows)
 
     def end(self, name: str) -> None:
-        """See `pipeline.Progress`."""
-        if self._progress is not None:
-            self._progress.update(self._task, completed=self._progress.tasks[0].total)
-            self._progress.stop()
-            self._progress = None
+        """See `Progress`."""
+        if self._bar is not None:
+            self._bar.update(self._bar.tasks[0].id, completed=self._bar.tasks[0].total)
+            self._bar.stop()
+            self._bar = None
+
+
+@contextmanager
+def progress(total: int, *, quiet: bool, what: str) -> Iterator[Report | None]:
+    """What is told of bytes and rows as they are read: a bar on a terminal that goes when all is done, nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with _bar(what, total, transient=True) as bar:
+        yield lambda size, rows: _advance(bar, size, rows)
+
+
+def _bar(what: str, size: int, *, transient: bool = False) -> Bar:
+    """A bar of so many bytes."""
+    bar = Bar(
+        TextColumn("{task.description:14}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]:>12,} rows"),
+        TextColumn("{task.fields[speed]:>7.1f} MB/s"), TimeRemainingColumn(), console=ERR, transient=transient,
+    )  # fmt: skip
+    bar.add_task(what, total=max(1, size), rows=0, speed=0.0)
+    return bar
+
+
+def _advance(bar: Bar, size: int, rows: int) -> None:
+    task = bar.tasks[0]
+    speed = (task.completed + size) / 1e6 / task.elapsed if task.elapsed else 0.0
+    bar.update(task.id, advance=size, rows=task.fields["rows"] + rows, speed=speed)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, right: Iterable[str] = ()) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus.errors import AllocationError, DataError, DedupLimitError, RejectLimitError
-from corpus.executors.task import Executor, Report, Task
+from corpus.executors.task import Executor, Progress, Task
 from corpus.licenses import commercial
 from corpus.recipe import OWN_FIELDS, Recipe, SourceChoice
 from corpus.recipe_splits import takes_requests
@@ -435,17 +435,6 @@ class Outcome:
     unclaimed: list[str]
     seconds: float
     changed: bool
-
-
-class Progress:
-    """What a build tells while it runs; this one says nothing. The command line has one that draws."""
-
-    def stage(self, name: str, tasks: list[Task]) -> Report:
-        """A stage begins to run these stale tasks; returns what the tasks report to."""
-        return lambda size, rows: None
-
-    def end(self, name: str) -> None:
-        """The stage has ended."""
 
 
 def build(recipe: Recipe, data: Path, root: Path, executor: Executor, *, progress: Progress | None = None, verify: bool = False) -> Outcome:

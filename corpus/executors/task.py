@@ -61,3 +61,14 @@ class Executor(Protocol):
             CorpusError: what a task raised.
         """
         ...
+
+
+class Progress:
+    """What a build tells while it runs; this one says nothing. The command line has one that draws."""
+
+    def stage(self, name: str, tasks: list[Task]) -> Report:
+        """A stage begins to run these stale tasks; returns what the tasks report to."""
+        return lambda size, rows: None
+
+    def end(self, name: str) -> None:
+        """The stage has ended."""

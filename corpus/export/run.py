@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from corpus import __version__
 from corpus.errors import UsageError, WarehouseError, nearest
+from corpus.executors.task import Report
 from corpus.export.formats import FORMATS, LINEAGE, TOLD, Layout, Shape, form_of, with_lineage
 from corpus.export.terms import Exported, File, as_json, as_markdown, count, terms
 from corpus.export.turns import reason
@@ -35,9 +36,6 @@ _PIECE = 16 << 20
 
 _OURS = re.compile(r"[a-z][a-z0-9_-]*\.(?:json|jsonl|parquet)|LICENSES\.md")
 """Names of files that an export may have written."""
-
-Progress = Callable[[int, int], None]
-"""Is told of bytes and rows that were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ def plan(root: Path, format: str, recipe: str | None = None, splits: Sequence[st
 
 
 def export(
-    root: Path, plan: Plan, format: str, out: Path, *, lineage: bool = False, force: bool = False, progress: Progress | None = None
+    root: Path, plan: Plan, format: str, out: Path, *, lineage: bool = False, force: bool = False, progress: Report | None = None
 ) -> Exported:
     """Writes what was planned into a folder: a file for each part of each split, LICENSES.md and, at last, export.json.
 
@@ -207,7 +205,7 @@ def form_in(root: Path, file: FileEntry) -> Form:
     return form_of(schema.names, schema.field("prompt").type if "prompt" in schema.names else None)
 
 
-def _read(root: Path, chosen: Chosen, progress: Progress | None) -> Iterator[pa.Table]:
+def _read(root: Path, chosen: Chosen, progress: Report | None) -> Iterator[pa.Table]:
     """The rows of a part of a split, some megabytes at a time, with the columns that are needed."""
     needs = None if chosen.shape.needs is None else [*LINEAGE, *chosen.shape.needs]
     for entry in chosen.files:

@@ -1,42 +1,14 @@
-"""What `corpus export` tells while it works and when it is done."""
+"""What `corpus export` tells when it is done."""
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from corpus.console import ERR, OUT, table, to_json, write
-from corpus.export.run import Progress
+from corpus.console import OUT, table, to_json, write
 from corpus.export.terms import COMMERCIAL, Exported
 from corpus.export.turns import LEFT_OUT
 from corpus.licenses import commercial
-
-
-@contextmanager
-def progress(total: int, *, quiet: bool, what: str = "export") -> Iterator[Progress | None]:
-    """What is told of bytes and rows as they are read: a bar on a terminal, nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description:14}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]:>12,} rows"),
-        TextColumn("{task.fields[speed]:>7.1f} MB/s"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Bar(*columns, console=ERR, transient=True) as bar:
-        task = bar.add_task(what, total=max(1, total), rows=0, speed=0.0)
-
-        def tell(size: int, rows: int) -> None:
-            state = bar.tasks[0]
-            speed = (state.completed + size) / 1e6 / state.elapsed if state.elapsed else 0.0
-            bar.update(task, advance=size, rows=state.fields["rows"] + rows, speed=speed)
-
-        yield tell
 
 
 def told(exported: Exported, out: Path, *, as_json: bool) -> None:

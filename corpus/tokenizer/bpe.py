@@ -21,8 +21,10 @@ from corpus.errors import DataError
 from corpus.tokenizer.counts import Counts, count
 from corpus.tokenizer.merges import learn
 from corpus.tokenizer.pattern import pre_tokenizer
+from corpus.tokenizer.pieces import code_at
 from corpus.tokenizer.spec import TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
+from corpus.tokenizer.spelling import alphabet, spelled
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -67,42 +69,23 @@ def from_counts(counts: Counts, spec: TokenizerSpec, specials: Specials) -> Trai
         raise DataError(
             f"a vocabulary of {spec.vocab_size} has no room for {_BYTES} bytes and {len(reserved)} special tokens; ask for {least} at least"
         )
-    letters = alphabet()
     vocabulary = {token: i for i, token in enumerate(reserved)}
-    for letter in sorted(letters):
+    for letter in sorted(alphabet()):
         vocabulary.setdefault(letter, len(vocabulary))
     merges = []
     for left, right in _pairs(counts, spec.vocab_size - least):
-        one, other = written(left, letters), written(right, letters)
+        one, other = spelled(left), spelled(right)
         if one + other not in vocabulary:
             if len(vocabulary) == spec.vocab_size:
                 break
             vocabulary[one + other] = len(vocabulary)
         merges.append((one, other))
     facts = {"distinct_pieces": len(counts.counts), "merges": len(merges), "vocab_size": len(vocabulary)}
-    return Trained(assembled(vocabulary, merges, specials), None, facts)
+    return Trained(_assembled(vocabulary, merges, specials), None, facts)
 
 
-def alphabet() -> list[str]:
-    """The character that stands for each byte in a byte-level vocabulary (256): itself where it is printable, as GPT-2 has it."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(256, 512))
-    return [chr(b) if b in printable else chr(next(others)) for b in range(256)]
-
-
-def written(token: bytes, letters: list[str]) -> str:
-    """A token as a byte-level vocabulary writes it."""
-    return "".join([letters[b] for b in token])
-
-
-def assembled(vocabulary: dict[str, int], merges: list[tuple[str, str]], specials: Specials) -> Tokenizer:
-    """A byte-level tokenizer with our pre-tokenizer, as the library runs it.
-
-    Args:
-        vocabulary: token → id, special tokens included.
-        merges: in the order in which they are applied.
-        specials: the special tokens; their ids are those of the vocabulary.
-    """
+def _assembled(vocabulary: dict[str, int], merges: list[tuple[str, str]], specials: Specials) -> Tokenizer:
+    """A byte-level tokenizer with our pre-tokenizer, as the library runs it; special tokens have their ids in the vocabulary."""
     from tokenizers import Tokenizer, decoders, models
 
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
@@ -123,9 +106,9 @@ def _pairs(counts: Counts, room: int) -> Iterator[tuple[bytes, bytes]]:
     weights = np.zeros(len(codes), dtype=np.int64)
     _weigh(symbols, ends, counts.counts, weights)
     characters = [chr(code).encode() for code in codes.tolist()]
-    spelled = np.concatenate([np.frombuffer(c, dtype=np.uint8) for c in characters])
-    spelled_ends = np.cumsum([0, *map(len, characters)], dtype=np.int64)
-    within = _merged(rank[spelled], spelled_ends, weights, list(single), room)
+    inside = np.frombuffer(b"".join(characters), dtype=np.uint8)
+    inside_ends = np.cumsum([0, *map(len, characters)], dtype=np.int64)
+    within = _merged(rank[inside], inside_ends, weights, list(single), room)
 
     # A character of one byte is that byte; the others are numbered behind the bytes.
     number = np.arange(len(codes), dtype=np.int32) + np.int32(_BYTES) - np.int32(np.searchsorted(codes, 0x80))
@@ -169,15 +152,10 @@ def _decoded(data: np.ndarray, offsets: np.ndarray, codes: np.ndarray, ends: np.
     for p in range(len(offsets) - 1):
         at = offsets[p]
         while at < offsets[p + 1]:
-            b = np.int64(data[at])
-            size = 1 if b < 0x80 else 2 if b < 0xE0 else 3 if b < 0xF0 else 4
-            code = b if size == 1 else b & (0xFF >> (size + 1))
-            for k in range(1, size):
-                code = code << 6 | (np.int64(data[at + k]) & 0x3F)
+            code, at = code_at(data, at)
             codes[n] = code
             seen[code] = True
             n += 1
-            at += size
         ends[p + 1] = n
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from corpus.tokenizer.base import Base
 from corpus.tokenizer.counts import Counter
+from corpus.tokenizer.extend_base import Base
 from corpus.tokenizer.pattern import HAN_RUN, RUN
 from corpus.tokenizer.pieces import BLANK, BREAK, IDEOGRAPH, LETTER, NUMBER, classes
 

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from corpus.tokenizer.bpe import alphabet
 from corpus.tokenizer.encode import Encoded, buffers
 from corpus.tokenizer.fast_kernels import MOST, SLOTS, WORDS, count_added, cut_added, fill, merged, placed
 from corpus.tokenizer.pattern import pre_tokenizer
 from corpus.tokenizer.pieces import split
+from corpus.tokenizer.spelling import alphabet
 
 _NONE = np.iinfo(np.int32).max
 _OFF = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")

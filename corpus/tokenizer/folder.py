@@ -4,7 +4,8 @@
 - `tokenizer_config.json` and `special_tokens_map.json`: which token is which;
 - `chat_template.jinja`: the recipe's template (and in the configuration too, where older readers look for it);
 - `tokenizer.model`: sentencepiece's own file, for its two kinds;
-- `manifest.json`: what it was trained on, and how.
+- `manifest.json`: what it was trained on, and how;
+- `report.json`, `gain.json`: how it was measured, left there by the commands.
 
 It is written beside its place and moved there when it is whole. A folder that holds something else is not replaced.
 """
@@ -27,6 +28,8 @@ from corpus.warehouse.commit import sync_folder, write_bytes
 MANIFEST = "manifest.json"
 FORMAT = "yuliao-tokenizer-1"
 MODEL = "tokenizer.model"
+REPORT = "report.json"
+GAIN = "gain.json"
 
 
 def write_folder(out: Path, trained: Trained, specials: Specials, template: Template | None, manifest: dict[str, Any]) -> None:
@@ -46,12 +49,12 @@ def write_folder(out: Path, trained: Trained, specials: Specials, template: Temp
     files = {"tokenizer.json": (trained.tokenizer.to_str(pretty=True) + "\n").encode()}
     if trained.model is not None:
         files[MODEL] = trained.model
-    files |= described(specials, template)
+    files |= _described(specials, template)
     files[MANIFEST] = _json({"format": FORMAT, **manifest})
-    replace_folder(out, files)
+    _replace(out, files)
 
 
-def described(specials: Specials, template: Template | None) -> dict[str, bytes]:
+def _described(specials: Specials, template: Template | None) -> dict[str, bytes]:
     """What says which token is which: file name → bytes."""
     named = {"unk_token": specials.unk, "bos_token": specials.bos, "eos_token": specials.eos, "pad_token": specials.pad}
     config: dict[str, Any] = {
@@ -68,7 +71,7 @@ def described(specials: Specials, template: Template | None) -> dict[str, bytes]
     return {**files, "tokenizer_config.json": _json(config)}
 
 
-def replace_folder(out: Path, files: dict[str, bytes]) -> None:
+def _replace(out: Path, files: dict[str, bytes]) -> None:
     """Puts a folder of files in place of what is there: beside it first, so that a crash leaves the old one or the new one."""
     out.parent.mkdir(parents=True, exist_ok=True)
     new = out.with_name(f".{out.name}.tmp-{os.getpid()}")

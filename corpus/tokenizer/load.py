@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import orjson
 
-from corpus.errors import CorpusError, DataError, FetchError, UsageError
-from corpus.tokenizer import ranks
+from corpus.errors import DataError, FetchError, UsageError
+from corpus.tokenizer import ranks, spm_format
+from corpus.tokenizer.spelling import SPACE, fallback, unspelled
+from corpus.tokenizer.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _FILES = (".json", ".model", ".tiktoken")
 _RANKED = re.compile(rb"[A-Za-z0-9+/]+=* [0-9]+\r?\n")
-_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _MOST = 1 << 24
 """Ids may go up to here: tables are as long as the highest."""
 _THREADS = "TOKENIZERS_PARALLELISM"
@@ -45,25 +46,6 @@ class Engine(Protocol):
 
     def decode(self, ids: list[list[int]]) -> list[str]:
         """The text of every list of ids; special tokens are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """What the ids stand for. Ids are the positions in every array, from 0 to the highest; there may be holes.
-
-    Attributes:
-        tokens: the bytes of every token: what it is in the text, `▁` a space and `<0x41>` an `A`; of a special token its spelling.
-        there: which ids there are (bool[n]).
-        special: which are special: no text gives them (bool[n]).
-        unknown: which say that something could not be encoded (bool[n]).
-        fallback: which are one byte that sentencepiece falls back to, `<0x41>` (bool[n]).
-    """
-
-    tokens: tuple[bytes, ...]
-    there: np.ndarray
-    special: np.ndarray
-    unknown: np.ndarray
-    fallback: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -212,12 +194,12 @@ def _ready(name: str, what: str, tokenizer: Tokenizer, config: dict[str, Any] | 
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    told = orjson.loads(tokenizer.to_str())
-    model = told["model"]
-    spelling = _Spelling.of(told)
     spelled = {at: token for token, at in tokenizer.get_vocab(with_added_tokens=True).items()}
     if not 0 <= max(spelled, default=-1) < _MOST:
         raise DataError(f"{name}: the highest id is {max(spelled, default=-1):,}; expected some tokens, with ids below {_MOST:,}")
+    told = orjson.loads(tokenizer.to_str())  # walks through all ids up to the highest
+    model = told["model"]
+    spelling = _Spelling.of(told)
     vocabulary = _vocabulary(tokenizer, spelled, model, config or {}, spelling)
     kind = model.get("type") or "model"
     return Loaded(name, what or f"tokenizers {kind}{spelling.says}", _Tokenizers(tokenizer), vocabulary)
@@ -254,13 +236,13 @@ class _Spelling:
     """How a `tokenizer.json` spells bytes in its tokens.
 
     Attributes:
-        level: the byte of every character, where it is byte-level.
+        level: whether it is byte-level.
         blank: what stands for a space, as in `▁`; empty where nothing does.
         fallback: whether `<0x41>` is a byte.
         prefix: what says that a token goes on with a word, as BERT's `##`.
     """
 
-    level: dict[str, int] | None
+    level: bool
     blank: str
     fallback: bool
     prefix: str
@@ -271,12 +253,11 @@ class _Spelling:
         decoder = told.get("decoder") or {}
         parts = decoder.get("decoders", []) if decoder.get("type") == "Sequence" else [decoder]
         kinds = {part.get("type"): part for part in parts}
-        level = {char: byte for byte, char in enumerate(ranks.alphabet())} if "ByteLevel" in kinds else None
         blank = kinds.get("Metaspace", {}).get("replacement", "")
         if not blank and kinds.get("Replace", {}).get("content") == " ":
             blank = kinds["Replace"].get("pattern", {}).get("String", "")
-        fallback = "ByteFallback" in kinds or bool(told["model"].get("byte_fallback"))
-        return cls(level, blank, fallback, kinds.get("WordPiece", {}).get("prefix", ""))
+        falls = "ByteFallback" in kinds or bool(told["model"].get("byte_fallback"))
+        return cls("ByteLevel" in kinds, blank, falls, kinds.get("WordPiece", {}).get("prefix", ""))
 
     @property
     def says(self) -> str:
@@ -285,12 +266,12 @@ class _Spelling:
 
     def bytes_of(self, token: str) -> tuple[bytes, bool]:
         """The bytes of a token, and whether it is one byte to fall back to."""
-        if self.level is not None:
-            known = [self.level.get(char, -1) for char in token]
-            return (token.encode() if -1 in known else bytes(known)), False
-        byte = _BYTE.fullmatch(token) if self.fallback else None
-        if byte:
-            return bytes.fromhex(byte[1]), True
+        if self.level:
+            known = unspelled(token)
+            return token.encode() if known is None else known, False
+        byte = fallback(token) if self.fallback else None
+        if byte is not None:
+            return bytes([byte]), True
         token = token.replace(self.blank, " ") if self.blank else token
         return (token.removeprefix(self.prefix) if self.prefix else token).encode(), False
 
@@ -328,23 +309,16 @@ def _one_thread() -> Iterator[None]:
 
 def _sentencepiece(name: str, path: Path) -> Loaded:
     try:
-        from sentencepiece import SentencePieceProcessor
-    except ImportError as e:
-        raise CorpusError(f"{path}: reading a sentencepiece model needs the library; .venv/bin/pip install -e '.[tokenizer]'") from e
-    processor = SentencePieceProcessor()
-    try:
-        loaded = processor.LoadFromSerializedProto(path.read_bytes())
-    except (RuntimeError, OSError) as e:
-        raise DataError(f"{path}: not a sentencepiece model: {e}") from e
-    if not loaded or not processor.GetPieceSize():
-        raise DataError(f"{path}: not a sentencepiece model")
+        processor = spm_format.processor(path.read_bytes())
+    except (DataError, OSError) as e:
+        raise DataError(f"{path}: {e}") from e
     size = processor.GetPieceSize()
     pieces = [processor.IdToPiece(i) for i in range(size)]
     flags = ([f(i) for i in range(size)] for f in (processor.IsByte, processor.IsControl, processor.IsUnknown, processor.IsUnused))
     byte, control, unknown, unused = (np.array(f, dtype=bool) for f in flags)
     special = control | unknown
     tokens = [
-        bytes.fromhex(piece[3:5]) if is_byte else (piece if is_special else piece.replace("▁", " ")).encode()
+        bytes.fromhex(piece[3:5]) if is_byte else (piece if is_special else piece.replace(SPACE, " ")).encode()
         for piece, is_byte, is_special in zip(pieces, byte, special, strict=True)
     ]
     says = ", byte fallback" if byte.any() else ""

@@ -11,9 +11,10 @@ from time import process_time
 
 import numpy as np
 
-from corpus.tokenizer.held_out import LANGUAGES, HeldOut
 from corpus.tokenizer.load import Loaded
 from corpus.tokenizer.probes import PROBES, SPECIALS
+from corpus.tokenizer.sizes import Sized
+from corpus.tokenizer.text import LANGUAGES
 from corpus.tokenizer.vocabulary import Shape, partial, shape
 
 
@@ -26,7 +27,7 @@ class Figures:
         bytes: their size in UTF-8.
         chars: their characters.
         tokens: what they become.
-        words: words of those whose words are counted, see `held_out`.
+        words: words of those whose words are counted, see `sizes`.
         word_tokens: tokens of these rows.
         unknown: tokens that say that something could not be encoded.
         partial: tokens that are a part of a character, or one byte of sentencepiece's fallback.
@@ -117,7 +118,7 @@ class Measured:
     vocabulary: Shape
 
 
-def measure(loaded: Loaded, held: HeldOut) -> Measured:
+def measure(loaded: Loaded, held: Sized) -> Measured:
     """Measures a tokenizer.
 
     Args:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+LEAST = 2
+"""What occurs less often is not merged."""
 _LOWER = 4
 """By how much the bound goes down when nothing above it is left."""
 
@@ -40,7 +42,7 @@ class Merges:
 
 
 def learn(
-    symbols: np.ndarray, offsets: np.ndarray, weights: np.ndarray, texts: list[bytes], room: int, *, least: int = 2, longest: int = 32
+    symbols: np.ndarray, offsets: np.ndarray, weights: np.ndarray, texts: list[bytes], room: int, *, least: int = LEAST, longest: int = 32
 ) -> Merges:
     """Learns merges from pieces of text.
 

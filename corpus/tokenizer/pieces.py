@@ -54,8 +54,11 @@ def split(offsets: np.ndarray, data: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 @njit(cache=True, nogil=True)
-def _code(data: np.ndarray, at: int) -> tuple[np.int64, int]:
-    """The character at a byte, and where the next one begins."""
+def code_at(data: np.ndarray, at: int) -> tuple[np.int64, int]:
+    """The character at a byte, and where the next one begins.
+
+    Compiled into kernels of other files, whose caches do not notice when this one changes: change those files then.
+    """
     b = np.int64(data[at])
     if b < 0x80:
         return b, at + 1
@@ -74,7 +77,7 @@ def _run(data: np.ndarray, at: int, end: int, table: np.ndarray, kind: int, most
     for _ in range(most):
         if at >= end:
             break
-        code, after = _code(data, at)
+        code, after = code_at(data, at)
         if table[code] != kind:
             break
         at = after
@@ -97,7 +100,7 @@ def _contraction(data: np.ndarray, at: int, end: int, table: np.ndarray) -> int:
     if after < 0:
         return -1
     if after < end:
-        code, _ = _code(data, after)
+        code, _ = code_at(data, after)
         if table[code] == LETTER:
             return -1
     return after
@@ -106,7 +109,7 @@ def _contraction(data: np.ndarray, at: int, end: int, table: np.ndarray) -> int:
 @njit(cache=True, nogil=True)
 def _piece(data: np.ndarray, at: int, end: int, table: np.ndarray) -> int:
     """Where the piece that begins at `at` ends: the alternatives of the pattern, in their order."""
-    code, after = _code(data, at)
+    code, after = code_at(data, at)
     kind = table[code]
     if code == 0x27 or code == 0x2019:
         found = _contraction(data, after, end, table)
@@ -138,7 +141,7 @@ def _piece(data: np.ndarray, at: int, end: int, table: np.ndarray) -> int:
     # White space: up to its last line break; without one all but the last, which goes with what follows.
     last_break, last, here = -1, at, at
     while here < end:
-        code, after = _code(data, here)
+        code, after = code_at(data, here)
         kind = table[code]
         if kind < BLANK:
             break

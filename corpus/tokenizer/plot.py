@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corpus.errors import CorpusError, UsageError
-from corpus.tokenizer.held_out import LANGUAGES
+from corpus.errors import UsageError
+from corpus.tokenizer.extra import missing
 from corpus.tokenizer.report import Report, short_names
+from corpus.tokenizer.text import LANGUAGES
 from corpus.tokenizer.vocabulary import SCRIPTS
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def plot(made: Report, path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as e:
-        raise CorpusError("drawing a report needs matplotlib; .venv/bin/pip install -e '.[tokenizer]'") from e
+        raise missing("drawing a report", "matplotlib") from e
     names = [_label(name) for name in short_names(made.tokenizers)]
     figure = Figure(figsize=(14, 1.6 + 0.45 * max(6, len(names) * len(LANGUAGES) * 0.6)), layout="constrained")
     FigureCanvasAgg(figure)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from corpus.errors import DataError
+from corpus.tokenizer.spelling import spelled
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -67,25 +68,16 @@ def read(path: Path) -> Ranked:
     from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
     ranks = _ranks(path)
-    shown = dict(zip(range(256), alphabet(), strict=True))
-    spelled = {token: "".join(map(shown.__getitem__, token)) for token in ranks}
+    names = {token: spelled(token) for token in ranks}
     pairs = [(rank, pair) for token, rank in ranks.items() if (pair := _parts(token, ranks))]
-    merges = [(spelled[left], spelled[right]) for _, (left, right) in sorted(pairs)]
+    merges = [(names[left], names[right]) for _, (left, right) in sorted(pairs)]
     # A piece that is a token is that token, even where no joining leads to it.
-    tokenizer = Tokenizer(BPE({spelled[t]: rank for t, rank in ranks.items()}, merges, ignore_merges=True))
+    tokenizer = Tokenizer(BPE({names[t]: rank for t, rank in ranks.items()}, merges, ignore_merges=True))
     named = next((name for name in _PATTERNS if name in path.name.lower()), None)
     pattern = Regex(_PATTERNS[named or "cl100k"])
     tokenizer.pre_tokenizer = Sequence([Split(pattern, "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = Decoder()
     return Ranked(tokenizer, named or "cl100k", named is None)
-
-
-def alphabet() -> list[str]:
-    """The character by which byte-level tokenizers spell each of the 256 bytes (GPT-2's table): printable ones as themselves, the others
-    as U+0100 and on."""
-    plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(0x100, 0x200))
-    return [chr(byte if byte in plain else next(others)) for byte in range(256)]
 
 
 def _ranks(path: Path) -> dict[bytes, int]:
@@ -95,8 +87,8 @@ def _ranks(path: Path) -> dict[bytes, int]:
         if not line:
             continue
         try:
-            spelled, rank = line.split()
-            token, at = base64.b64decode(spelled, validate=True), int(rank)
+            shown, rank = line.split()
+            token, at = base64.b64decode(shown, validate=True), int(rank)
         except (ValueError, binascii.Error) as e:
             raise DataError(f"{path}, line {number}: {line[:60]!r}, expected a token in base64, a space and its rank") from e
         if not token or token in ranks or at in used or not 0 <= at < 2**31:

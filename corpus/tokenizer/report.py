@@ -10,13 +10,14 @@ import polars as pl
 
 from corpus.console import OUT, table, to_json
 from corpus.splits.card import plain
-from corpus.tokenizer.held_out import held_out
+from corpus.tokenizer.extra import INSTALL
 from corpus.tokenizer.load import Loaded
 from corpus.tokenizer.measure import Figures, Measured, measure
-from corpus.tokenizer.vocabulary import SCRIPTS, Piece
+from corpus.tokenizer.sizes import sized
+from corpus.tokenizer.vocabulary import SCRIPTS, Token
 
 _SHOWN = 3
-"""Longest pieces of a script, and unused ones, in a table; JSON has more."""
+"""Longest tokens of a script, and unused ones, in a table; JSON has more."""
 _CHARS = 32
 _LINE = {"\n": "\\n", "\r": "\\r", "\t": "\\t", " ": "␣"}
 _FIGURES = (
@@ -57,7 +58,7 @@ def report(tokenizers: Iterable[Loaded], rows: pl.DataFrame, about: str, tell: C
     Raises:
         UsageError: when the rows have no text.
     """
-    held = held_out(rows)
+    held = sized(rows)
     found = []
     for loaded in tokenizers:
         tell(loaded.name)
@@ -142,7 +143,7 @@ def _vocabulary(made: Report, names: list[str]) -> _Table:
 
 def _longest(made: Report, names: list[str]) -> _Table:
     lines: list[list[Any]] = [
-        [script, *(_pieces(m.vocabulary.longest.get(script, ())) for m in made.tokenizers)]
+        [script, *(_tokens(m.vocabulary.longest.get(script, ())) for m in made.tokenizers)]
         for script in SCRIPTS
         if any(script in m.vocabulary.longest for m in made.tokenizers)
     ]
@@ -151,7 +152,7 @@ def _longest(made: Report, names: list[str]) -> _Table:
 
 def _unused(made: Report, names: list[str]) -> _Table:
     lines: list[list[Any]] = [
-        [name, m.vocabulary.usable, m.vocabulary.unused, _pieces(m.vocabulary.examples, 4 * _SHOWN)]
+        [name, m.vocabulary.usable, m.vocabulary.unused, _tokens(m.vocabulary.examples, 4 * _SHOWN)]
         for name, m in zip(names, made.tokenizers, strict=True)
     ]
     return (
@@ -172,7 +173,7 @@ def _failed(made: Report, names: list[str]) -> list[_Table]:
 
 
 def _notes(made: Report) -> list[str]:
-    uncounted = "Chinese ones are not counted (.venv/bin/pip install -e '.[tokenizer]')"
+    uncounted = f"Chinese ones are not counted ({INSTALL})"
     chinese = f"in Chinese those of {made.segmenter}" if made.segmenter else uncounted
     return [
         f"words: in English what white space separates; {chinese}; other rows, mixed ones among them, have none here",
@@ -202,11 +203,11 @@ def short_names(tokenizers: Sequence[Measured]) -> list[str]:
     return [n if names.count(n) == 1 else f"{n} ({names[: i + 1].count(n)})" for i, n in enumerate(names)]
 
 
-def _pieces(pieces: Sequence[Piece], most: int = _SHOWN) -> str:
-    return "  ".join(_piece(p.text) for p in pieces[:most])
+def _tokens(tokens: Sequence[Token], most: int = _SHOWN) -> str:
+    return "  ".join(_token(t.text) for t in tokens[:most])
 
 
-def _piece(text: str) -> str:
+def _token(text: str) -> str:
     """A token as a person can see it: white space as signs, a long one cut, one of a single character that repeats as how many."""
     if len(text) > 4 and text == text[0] * len(text):
         return f"{_visible(text[0])}×{len(text)}"
@@ -234,7 +235,7 @@ def _told(m: Measured) -> dict[str, Any]:
         "probes": {p.name: {"tokens": p.tokens, "exact": p.exact} for p in m.probes},
         "vocabulary": {
             "scripts": shape.scripts,
-            "longest": {name: [asdict(p) for p in pieces] for name, pieces in shape.longest.items()},
+            "longest": {name: [asdict(t) for t in tokens] for name, tokens in shape.longest.items()},
             "usable": shape.usable,
             "unused": shape.unused,
             "unused_examples": [asdict(p) for p in shape.examples],

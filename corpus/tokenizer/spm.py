@@ -29,8 +29,10 @@ import polars as pl
 
 from corpus.errors import CorpusError, DataError, UsageError
 from corpus.tokenizer import spm_format, spm_model
+from corpus.tokenizer.extra import missing
 from corpus.tokenizer.spec import Kind, TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
+from corpus.tokenizer.spelling import FALLBACKS, SPACE
 from corpus.tokenizer.spm_seeds import seeds
 
 COVERAGE = 0.9995
@@ -48,7 +50,7 @@ _NAMES = ("unk", "bos", "eos", "pad")
 TAB = "\t"
 """A symbol in every model, since sentencepiece uses it as a mark of its own and never learns it."""
 
-_RESERVED = f"\\x00{spm_model.SPACE}▅"
+_RESERVED = f"\\x00{SPACE}▅"
 _HAN = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
 _MARK = rf"[^\s\p{{L}}\p{{M}}\p{{N}}{_RESERVED}]"
 WORDS = "|".join(
@@ -87,16 +89,16 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
         UsageError: the vocabulary is too small, or symbols are not what sentencepiece can hold.
     """
     if find_spec("sentencepiece") is None:
-        raise CorpusError(f"{spec.kind.value} needs sentencepiece, which is not installed; .venv/bin/pip install -e '.[tokenizer]'")
+        raise missing(spec.kind.value, "sentencepiece")
     symbols = _symbols(specials)
     meta = len(specials.special) + len(symbols) + 256
     words, characters = counted(texts)
     unigram = spec.kind is Kind.SENTENCEPIECE_UNIGRAM
     # A space without a piece would be spelled in the bytes of U+2581, and come back as that. And the library finds the names of special
     # tokens and bytes among a unigram model's pieces: spelling them must not need a character that is none (spm_model), nor may a symbol.
-    needed = {spm_model.SPACE}
+    needed = {SPACE}
     if unigram:
-        needed |= set("<0x123456789ABCDEF>" + "".join((*specials.special, *symbols)).replace(" ", spm_model.SPACE))
+        needed |= set("".join((*FALLBACKS, *specials.special, *symbols)).replace(" ", SPACE))
     needed -= set(symbols)  # they have a piece
     alphabet = _alphabet(words, (spec.vocab_size - meta - len(needed)) // 2, spec, meta + len(needed))
     words = _within(words, alphabet)
@@ -180,10 +182,10 @@ def _within(words: pl.DataFrame, alphabet: np.ndarray) -> pl.DataFrame:
 
 def _symbols(specials: Specials) -> list[str]:
     """The symbols as sentencepiece has them, the tab last."""
-    symbols = [text.replace(" ", spm_model.SPACE) for text in specials.plain]
+    symbols = [text.replace(" ", SPACE) for text in specials.plain]
     if TAB not in symbols:
         symbols.append(TAB)
-    known = {f"<0x{byte:02X}>" for byte in range(256)} | set(specials.special)
+    known = {*FALLBACKS, *specials.special}
     seen: set[str] = set()
     for symbol in symbols:
         if "\0" in symbol or "▅" in symbol or len(symbol.encode()) > 4096:
@@ -234,7 +236,7 @@ def _learn(words: pl.DataFrame, spec: TokenizerSpec, specials: Specials, symbols
         with TemporaryDirectory(prefix="yuliao-") as folder:
             if unigram:
                 start = seeds(words, max(SEEDS, SEEDS_PER_TOKEN * spec.vocab_size)).with_columns(
-                    pl.col("piece").str.replace_all(" ", spm_model.SPACE, literal=True)
+                    pl.col("piece").str.replace_all(" ", SPACE, literal=True)
                 )
                 path = Path(folder) / "seeds.tsv"
                 start.write_csv(path, separator="\t", include_header=False, quote_style="never")

@@ -12,8 +12,13 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from corpus.errors import DataError
+from corpus.tokenizer.extra import missing
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
 
 BPE = 2
 """The number of a model that is BPE."""
@@ -66,6 +71,27 @@ def pieces(model: bytes) -> list[Piece]:
             found.append(_piece(value))
     if not found:
         raise _broken()
+    return found
+
+
+def processor(model: bytes) -> SentencePieceProcessor:
+    """A `.model` as sentencepiece itself runs it.
+
+    Raises:
+        CorpusError: when sentencepiece is not installed.
+        DataError: when it cannot read the bytes.
+    """
+    try:
+        from sentencepiece import SentencePieceProcessor
+    except ImportError as error:
+        raise missing("a `.model`", "sentencepiece") from error
+    found = SentencePieceProcessor()
+    try:
+        loaded = found.LoadFromSerializedProto(model)
+    except RuntimeError as error:
+        raise DataError(f"not a sentencepiece model: {error}") from error
+    if not loaded or not found.GetPieceSize():
+        raise DataError("not a sentencepiece model: there are no pieces in it")
     return found
 
 

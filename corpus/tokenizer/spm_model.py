@@ -19,15 +19,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from corpus.tokenizer.spelling import SPACE
 from corpus.tokenizer.spm_format import Piece, Type
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from corpus.tokenizer.specials import Specials
-
-SPACE = "▁"
-"""What sentencepiece writes for a space (U+2581); one that stands in a text is therefore a space when it is decoded."""
 
 _QUANTUM = 8
 _SURE = 512.0

@@ -30,6 +30,7 @@ from corpus.warehouse.commit import reading
 from corpus.warehouse.splits import find
 
 SPLIT = "tokenizer"
+LANGUAGES = ("zh", "en", "other")
 HELD_SHARE = 1 / 32
 """Of the rows, at most so many are held out."""
 HELD_BYTES = 6_000_000
@@ -86,16 +87,13 @@ class Texts:
 
     def held_out(self) -> pl.DataFrame:
         """The rows that no tokenizer is trained on: row_id, source, language (zh, en or other), text; each once."""
-        from corpus.text.language import languages
-
         below = np.uint64(self.held_below)
         groups = self._groups(["row_id", "source", "kind", "text"])
         every = pl.concat([_frame(group.filter(pa.array(self._draws(group) < below))) for group in groups])
         rows = every.unique("row_id", maintain_order=True)
         shown = pl.col("text").str.replace_many(list(self.marks), ["\n"] * len(self.marks))
         rows = rows.with_columns(text=pl.when(pl.col("kind") == Kind.DOCUMENT.value).then("text").otherwise(shown))
-        spoken = languages(rows["text"]).cast(pl.String).fill_null("other")
-        return rows.select("row_id", "source", spoken.replace({"mixed": "other"}).alias("language"), "text")
+        return rows.select("row_id", "source", spoken(rows["text"]).alias("language"), "text")
 
     def _draws(self, group: pa.Table) -> np.ndarray:
         return mixed(leading(pc.cast(group["row_id"], pa.string()).combine_chunks()) + GOLDEN)
@@ -130,6 +128,15 @@ def texts(root: Path, recipe: str | None = None) -> Texts:
     size = sum(_text_bytes(path) for path in files)
     marks = TEMPLATES[str(build.settings["template"])].specials
     return Texts(build, files, tuple(e.sha256 for e in entries), sum(e.rows for e in entries), size, marks)
+
+
+def spoken(texts: pl.Series) -> pl.Series:
+    """The language of each text: one of `LANGUAGES`; mixed ones are other."""
+    from corpus.text.language import languages  # loads compiled kernels
+
+    # In parts: what finding a language takes of memory does not grow with the text then.
+    parts = [languages(texts[i : i + 1000]).cast(pl.String) for i in range(0, len(texts), 1000)]
+    return pl.concat([pl.Series(dtype=pl.String), *parts]).fill_null("other").replace({"mixed": "other"})
 
 
 def _text_bytes(path: Path) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from corpus import __version__
 from corpus.errors import RecipeError
+from corpus.executors.task import Report
 from corpus.recipe import Recipe
 from corpus.splits.templates import TEMPLATES
 from corpus.tokenizer.folder import check_place, write_folder
@@ -23,9 +24,6 @@ from corpus.tokenizer.text import Texts
 
 RUNS = Path("runs")
 FOLDER = "tokenizer"
-
-Progress = Callable[[int, int], None]
-"""Is told of bytes and rows that were read."""
 
 _LIBRARIES: dict[Kind, tuple[str, ...]] = {
     Kind.BPE: ("tokenizers",),
@@ -39,7 +37,7 @@ _LIBRARIES: dict[Kind, tuple[str, ...]] = {
 class _Read:
     """Counts what goes through."""
 
-    def __init__(self, watch: Progress | None) -> None:
+    def __init__(self, watch: Report | None) -> None:
         self.rows = 0
         self.bytes = 0
         self._watch = watch
@@ -69,7 +67,7 @@ def spec_of(recipe: Recipe, given: dict[str, Any]) -> TokenizerSpec:
         raise RecipeError(f"recipe {recipe.name}: {told} (its keys are {known})") from e
 
 
-def train(found: Texts, spec: TokenizerSpec, out: Path | None = None, watch: Progress | None = None) -> tuple[Path, dict[str, Any]]:
+def train(found: Texts, spec: TokenizerSpec, out: Path | None = None, watch: Report | None = None) -> tuple[Path, dict[str, Any]]:
     """Trains a tokenizer and writes its folder.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a vocabulary is made of: its tokens by script, the longest of each, and those that a text does not use."""
+"""A vocabulary, and what it is made of: its tokens by script, the longest of each, and those that a text does not use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from corpus.text import characters as c
-from corpus.tokenizer.load import Vocabulary
 
 SCRIPTS = ("Han", "Latin", "kana", "Hangul", "other", "digits", "signs", "white space", "mixed", "bytes", "special")
 """What a token can be: characters of one script (other: letters of all others, combining marks, numbers like ½), digits, signs
@@ -21,7 +20,26 @@ _WHITE = SCRIPTS.index("white space")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Vocabulary:
+    """What the ids stand for. Ids are the positions in every array, from 0 to the highest; there may be holes.
+
+    Attributes:
+        tokens: the bytes of every token: what it is in the text, `▁` a space and `<0x41>` an `A`; of a special token its spelling.
+        there: which ids there are (bool[n]).
+        special: which are special: no text gives them (bool[n]).
+        unknown: which say that something could not be encoded (bool[n]).
+        fallback: which are one byte that sentencepiece falls back to, `<0x41>` (bool[n]).
+    """
+
+    tokens: tuple[bytes, ...]
+    there: np.ndarray
+    special: np.ndarray
+    unknown: np.ndarray
+    fallback: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
     """A token: its id, and its text (of bytes that are no text: their hexadecimal digits, as in <E4B8>)."""
 
     id: int
@@ -41,10 +59,10 @@ class Shape:
     """
 
     scripts: dict[str, int]
-    longest: dict[str, tuple[Piece, ...]]
+    longest: dict[str, tuple[Token, ...]]
     usable: int
     unused: int
-    examples: tuple[Piece, ...]
+    examples: tuple[Token, ...]
 
 
 def partial(vocabulary: Vocabulary) -> np.ndarray:
@@ -67,7 +85,7 @@ def shape(vocabulary: Vocabulary, used: np.ndarray) -> Shape:
         ids = there[script[there] == at]
         if len(ids):
             # Longest first, then the lowest id.
-            longest[name] = tuple(_piece(vocabulary, i) for i in ids[np.argsort(-lengths[ids], kind="stable")][:_LONGEST])
+            longest[name] = tuple(_token(vocabulary, i) for i in ids[np.argsort(-lengths[ids], kind="stable")][:_LONGEST])
     usable = vocabulary.there & ~vocabulary.special
     unused = np.flatnonzero(usable & (used == 0))
     counts = np.bincount(script[there], minlength=len(SCRIPTS))
@@ -78,7 +96,7 @@ def shape(vocabulary: Vocabulary, used: np.ndarray) -> Shape:
         longest,
         int(usable.sum()),
         len(unused),
-        tuple(_piece(vocabulary, i) for i in examples),
+        tuple(_token(vocabulary, i) for i in examples),
     )
 
 
@@ -111,11 +129,11 @@ def _kinds() -> np.ndarray:
     return np.select([bits & bit != 0 for bit, _ in order], [SCRIPTS.index(name) for _, name in order], SCRIPTS.index("other"))
 
 
-def _piece(vocabulary: Vocabulary, at: int) -> Piece:
+def _token(vocabulary: Vocabulary, at: int) -> Token:
     token = vocabulary.tokens[at]
     if vocabulary.fallback[at] or not _is_text(token):
-        return Piece(int(at), f"<{token.hex().upper()}>")
-    return Piece(int(at), token.decode())
+        return Token(int(at), f"<{token.hex().upper()}>")
+    return Token(int(at), token.decode())
 
 
 def _is_text(token: bytes) -> bool:

@@ -1,21 +1,17 @@
 """Byte-level BPE whose merges stay within Chinese words.
 
 Pieces are counted as for `corpus.tokenizer.bpe`; those of Han characters, each distinct one once, are then cut into words by jieba's
-dictionary, and merges are learnt from how often words occur. No token that is learnt crosses the edge of a word in the text that it was
-learnt from; the sign before a piece goes with its first word, as the blank goes with an English word. What comes out is plain BPE with the
-same pre-tokenizer: encoding needs no dictionary. Words are cut within pieces: no token can be longer than a piece either.
+dictionary, and merges are learnt from how often words occur. The sign before a piece goes with its first word, as the blank goes with an
+English word (without it Chinese had 4.31 bytes to the token where it has 4.63). What comes out is plain BPE with the same pre-tokenizer:
+encoding needs no dictionary. It costs tokens, since Chinese has much that is said together and is no word (docs/tokenizers.md has figures);
+what it gives is a vocabulary of words, for what reads tokens as such.
 
-It costs tokens, since Chinese has much that is said together and is no word: learnt from 20 MB of real text at 32,000, Chinese has 4.63
-bytes to the token where `bpe` has 5.17, and English, for which there is more room, 4.16 and 4.09. (Without the sign before a word: 4.31
-and 4.20.) What it gives is a vocabulary of words: for what reads tokens as such, and for those who mistrust tokens like 的一.
-
-jieba is slow, and rjieba, the same in Rust, cuts ten to fifteen times as many characters a second. They agree, with and without the model
-for unknown words (HMM), on runs of U+4E00 to U+9FD5: on 150,000 distinct runs of real text and on 20,000 of characters drawn by chance not
-one is cut differently. They do not agree on Latin letters and signs between Han (one text in six with the model), nor on Han characters
-beyond that range, which jieba takes one by one; so those are taken one by one here, and nothing but runs is given to either. A dictionary
-of the user's own needs jieba itself: rjieba takes further words too, but then weighs all others differently (1 run in 170). 200 MB take
-19 s with the one and 83 s with the other, and 0.7 GB. Threads do not help: the time goes into making Python's strings (two took 1.4 times
-as long as one).
+jieba is slow, and rjieba, the same in Rust, cuts ten to fifteen times as many characters a second. They agree on runs of U+4E00 to U+9FD5,
+with and without the model for unknown words (HMM): of 170,000 distinct runs not one is cut differently. They do not agree on Latin letters
+and signs between Han (one text in six), nor on Han characters beyond that range, which jieba takes one by one; so those are taken one by
+one here, and nothing but runs is given to either. A dictionary of the user's own needs jieba itself: with further words rjieba weighs all
+others differently (1 run in 170). 200 MB take 19 s with the one and 83 s with the other; threads do not help, since the time goes into
+making Python's strings.
 """
 
 from __future__ import annotations
@@ -30,11 +26,12 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from corpus.errors import DataError, UsageError
+from corpus.errors import DataError
 from corpus.text.marks import utf8
 from corpus.tokenizer import bpe
 from corpus.tokenizer.counts import Counter, Counts, count
-from corpus.tokenizer.pieces import IDEOGRAPH, _code, classes
+from corpus.tokenizer.extra import missing
+from corpus.tokenizer.pieces import IDEOGRAPH, classes, code_at
 from corpus.tokenizer.spec import TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
 
@@ -57,7 +54,7 @@ def train(texts: Iterable[pl.Series], spec: TokenizerSpec, specials: Specials) -
 
     Raises:
         DataError: when there is no text, the vocabulary has no room for all bytes, or the dictionary cannot be read.
-        UsageError: when jieba is not installed.
+        CorpusError: when jieba is not installed.
     """
     started = time.perf_counter()
     cut = quick() if spec.words is None else own(spec.words)
@@ -133,12 +130,12 @@ def quick() -> Cut:
     """Cuts by jieba's own dictionary, as jieba does.
 
     Raises:
-        UsageError: when rjieba is not installed.
+        CorpusError: when rjieba is not installed.
     """
     try:
         from rjieba import Jieba
     except ImportError:
-        raise UsageError(_MISSING.format("rjieba")) from None
+        raise missing("jieba-words", "rjieba") from None
     return Jieba().cut
 
 
@@ -150,7 +147,7 @@ def own(path: Path | None = None) -> Cut:
 
     Raises:
         DataError: when the dictionary cannot be read.
-        UsageError: when jieba is not installed.
+        CorpusError: when jieba is not installed.
     """
     entries = [] if path is None else dictionary(path)
     try:
@@ -158,7 +155,7 @@ def own(path: Path | None = None) -> Cut:
             warnings.simplefilter("ignore")  # its patterns are not raw strings, and it asks for pkg_resources
             import jieba
     except ImportError:
-        raise UsageError(_MISSING.format("jieba")) from None
+        raise missing("jieba-words", "jieba") from None
     segmenter = jieba.Tokenizer()
     # As `initialize` does, but without the cache in the folder of temporary files, which anybody can put there.
     segmenter.FREQ, segmenter.total = segmenter.gen_pfdict(segmenter.get_dict_file())
@@ -166,12 +163,6 @@ def own(path: Path | None = None) -> Cut:
     for word, freq, tag in entries:
         segmenter.add_word(word, freq, tag)
     return segmenter.lcut
-
-
-_MISSING = (
-    "{} is not installed, and tokenizers of the kind jieba-words are learnt with it; "
-    "install it with `.venv/bin/pip install -e '.[tokenizer]'`"
-)
 
 
 def dictionary(path: Path) -> list[tuple[str, int | None, str | None]]:
@@ -214,11 +205,11 @@ def _leads(data: np.ndarray, offsets: np.ndarray, table: np.ndarray) -> np.ndarr
     """How many characters stand before the Han ones of a piece, 0 or 1; -1 where there are no Han ones (int64[p])."""
     out = np.full(len(offsets) - 1, -1, dtype=np.int64)
     for p in range(len(offsets) - 1):
-        code, after = _code(data, offsets[p])
+        code, after = code_at(data, offsets[p])
         if table[code] == IDEOGRAPH:
             out[p] = 0
         elif after < offsets[p + 1]:
-            code, _ = _code(data, after)
+            code, _ = code_at(data, after)
             if table[code] == IDEOGRAPH:
                 out[p] = 1
     return out

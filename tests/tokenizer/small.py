@@ -10,7 +10,7 @@ from pathlib import Path
 from sentencepiece import SentencePieceTrainer
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from corpus.tokenizer import ranks
+from corpus.tokenizer.spelling import alphabet, unspelled
 
 SENTENCES = [
     "今天天气很好，我们去公园散步吧。",
@@ -32,7 +32,7 @@ def byte_level() -> Tokenizer:
     split = pre_tokenizers.Split(Regex(r"\p{Han}{1,16}| ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+"), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=700, initial_alphabet=ranks.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=700, initial_alphabet=list(alphabet()), show_progress=False)
     tokenizer.train_from_iterator(SENTENCES, trainer)
     tokenizer.add_special_tokens([AddedToken("<|im_start|>", special=True), AddedToken("<|im_end|>", special=True)])
     tokenizer.add_tokens([AddedToken("<think>", normalized=False)])
@@ -41,9 +41,9 @@ def byte_level() -> Tokenizer:
 
 def rank_file(path: Path) -> dict[bytes, int]:
     """Writes the tokens of the byte-level BPE as tiktoken does; returns them."""
-    byte = {char: i for i, char in enumerate(ranks.alphabet())}
     added = {token.content for token in byte_level().get_added_tokens_decoder().values()}
-    found = {bytes(byte[c] for c in token): at for token, at in byte_level().get_vocab().items() if token not in added}
+    tokens = {token: at for token, at in byte_level().get_vocab().items() if token not in added}
+    found = {text: at for token, at in tokens.items() if (text := unspelled(token))}
     write_ranks(path, found)
     return found
 

@@ -13,10 +13,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from corpus.errors import DataError
 from corpus.splits.templates import TEMPLATES
-from corpus.tokenizer.bpe import alphabet, train
+from corpus.tokenizer.bpe import train
 from corpus.tokenizer.pattern import pre_tokenizer
 from corpus.tokenizer.spec import TokenizerSpec
 from corpus.tokenizer.specials import Specials, specials
+from corpus.tokenizer.spelling import unspelled
 from tests.tokenizer.conftest import ALPHABET
 
 CHATML = specials(TEMPLATES["chatml"])
@@ -46,12 +47,12 @@ def test_on_text_of_one_byte_characters_the_merges_are_the_librarys(
 
 
 def test_tokens_are_whole_characters_or_a_part_of_one(trained: Tokenizer) -> None:
-    letters = {letter: byte for byte, letter in enumerate(alphabet())}
     parts = 0
     for token, i in trained.get_vocab(with_added_tokens=True).items():
         if i < len(CHATML.special):
             continue
-        data = bytes(letters[c] for c in token)
+        data = unspelled(token)
+        assert data is not None
         whole = data.decode("utf-8", "replace")
         if "\ufffd" in whole:
             parts += 1

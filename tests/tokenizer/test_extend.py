@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import DataError, UsageError
-from corpus.tokenizer import base as bases
-from corpus.tokenizer.extend import EMBEDDINGS, Extended, extend, write
-from corpus.tokenizer.gain import gain
+from corpus.tokenizer import extend_base
+from corpus.tokenizer.extend import extend
+from corpus.tokenizer.extend_gain import gain
+from corpus.tokenizer.extended import EMBEDDINGS, Extended, write
 from tests.tokenizer.bases import CHINESE, bloom, chinese, english, llama, qwen, sentencepiece
 
 pytest.importorskip("sentencepiece")
@@ -42,7 +43,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return extended, root / "extended"
 
 
-def ids(encoder: bases.Encoder, text: str) -> list[int]:
+def ids(encoder: extend_base.Encoder, text: str) -> list[int]:
     return [i for found, _ in encoder.encode(pl.Series([text])) for i in found.tolist()]
 
 
@@ -216,7 +217,7 @@ def test_any_text_comes_back_and_gets_no_longer(text: str, which: int) -> None:
     assert len(after) <= len(before)
     texts = extended.base.texts()
     assert b"".join(texts[i] for i in spelled(extended, after)) == b"".join(texts[i] for i in before)
-    if extended.base.layout == bases.Layout.BYTES and new.tokenizer is not None and "Qwen" not in extended.base.folder.name:
+    if extended.base.layout == extend_base.Layout.BYTES and new.tokenizer is not None and "Qwen" not in extended.base.folder.name:
         assert new.tokenizer.decode(after, skip_special_tokens=False) == text
 
 
@@ -247,17 +248,19 @@ _WORDS = (
 @given(st.lists(st.sampled_from(_WORDS), min_size=1, max_size=25).map("".join).filter(lambda text: not text.startswith(" ")))
 def test_both_files_of_one_tokenizer_give_the_same_ids(text: str) -> None:
     extended, _, new = _PROPERTY(2)
-    assert [i for found, _ in bases.encoder(None, extended.model()).encode(pl.Series([text])) for i in found.tolist()] == ids(new, text)
+    assert [i for found, _ in extend_base.encoder(None, extended.model()).encode(pl.Series([text])) for i in found.tolist()] == ids(
+        new, text
+    )
 
 
 class _Property:
     """The three layouts, made once: Hypothesis takes no fixtures of a function."""
 
     def __init__(self) -> None:
-        self._made: dict[int, tuple[Extended, bases.Encoder, bases.Encoder]] = {}
+        self._made: dict[int, tuple[Extended, extend_base.Encoder, extend_base.Encoder]] = {}
         self.root: Path | None = None
 
-    def __call__(self, which: int) -> tuple[Extended, bases.Encoder, bases.Encoder]:
+    def __call__(self, which: int) -> tuple[Extended, extend_base.Encoder, extend_base.Encoder]:
         if which not in self._made:
             assert self.root is not None
             name = ("bloom", "Qwen", "llama")[which]
@@ -290,7 +293,7 @@ def test_ids_with_holes_and_far_behind(tmp_path: Path) -> None:
 
     folder = _with(bloom(tmp_path / "b"), far)
     extended = extend(folder, LEARNT, 20)
-    assert extended.base.rows == extended.tokens[0].id == max(bases.read(folder).names) + 1
+    assert extended.base.rows == extended.tokens[0].id == max(extend_base.read(folder).names) + 1
     assert ids(extended.encoder(), "治疗") != ids(extended.base.encoder(), "治疗")
     assert max(ids(extended.encoder(), LEARNT[0][0])) >= extended.base.rows
 
@@ -362,30 +365,30 @@ def test_fewer_than_asked_where_the_text_has_no_more(tmp_path: Path) -> None:
 
 def test_what_cannot_be_extended_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no tokenizer; expected tokenizer\.json or tokenizer\.model"):
-        bases.read(tmp_path)
+        extend_base.read(tmp_path)
     with pytest.raises(DataError, match="a Unigram tokenizer; only BPE can be extended"):
-        bases.read(sentencepiece(tmp_path / "unigram", "unigram"))
+        extend_base.read(sentencepiece(tmp_path / "unigram", "unigram"))
     with pytest.raises(DataError, match="without byte fallback"):
-        bases.read(sentencepiece(tmp_path / "lossy", byte_fallback=False))
+        extend_base.read(sentencepiece(tmp_path / "lossy", byte_fallback=False))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "tokenizer.model").write_bytes(b"\xff" * 20)
     with pytest.raises(DataError, match="sentencepiece cannot read it"):
-        bases.read(tmp_path / "broken")
+        extend_base.read(tmp_path / "broken")
     (tmp_path / "broken" / "tokenizer.model").unlink()
     for content in (b"{", b"[]", b'{"model": 5}', b'{"model": {"type": "BPE"}}'):
         (tmp_path / "broken" / "tokenizer.json").write_bytes(content)
         with pytest.raises(DataError, match="not a description of a tokenizer"):
-            bases.read(tmp_path / "broken")
+            extend_base.read(tmp_path / "broken")
     (tmp_path / "broken" / "tokenizer.json").write_bytes(b'{"model": {"type": "WordPiece", "vocab": {}}}')
     with pytest.raises(DataError, match="a WordPiece tokenizer"):
-        bases.read(tmp_path / "broken")
+        extend_base.read(tmp_path / "broken")
     with pytest.raises(DataError, match="neither byte-level nor"):
-        bases.read(_with(bloom(tmp_path / "plain"), lambda d: d.update(pre_tokenizer=None)))
+        extend_base.read(_with(bloom(tmp_path / "plain"), lambda d: d.update(pre_tokenizer=None)))
 
 
 def test_marks_of_words_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="marks where words go on or end"):
-        bases.read(_with(bloom(tmp_path / "b"), lambda d: d["model"].update(end_of_word_suffix="</w>")))
+        extend_base.read(_with(bloom(tmp_path / "b"), lambda d: d["model"].update(end_of_word_suffix="</w>")))
 
 
 def test_whole_words_that_skip_the_merges(tmp_path: Path) -> None:
@@ -408,7 +411,7 @@ def test_two_files_of_two_tokenizers_are_refused(tmp_path: Path) -> None:
         vocabulary[a], vocabulary[b] = vocabulary[b], vocabulary[a]
 
     with pytest.raises(DataError, match="both must be of one tokenizer"):
-        bases.read(_with(folder, other))
+        extend_base.read(_with(folder, other))
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from corpus.errors import UsageError
-from corpus.tokenizer import held_out as held_out_module
-from corpus.tokenizer.held_out import held_out
-from corpus.tokenizer.load import Loaded, Vocabulary, load
+from corpus.tokenizer import sizes
+from corpus.tokenizer.load import Loaded, load
 from corpus.tokenizer.measure import Figures, Measured, measure
 from corpus.tokenizer.probes import PROBES, SPECIALS
-from corpus.tokenizer.vocabulary import SCRIPTS, partial, shape
+from corpus.tokenizer.sizes import sized
+from corpus.tokenizer.vocabulary import SCRIPTS, Vocabulary, partial, shape
 from tests.tokenizer.small import byte_level, sentencepiece
 
 _ROWS = [
@@ -43,7 +43,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[Measured]:
     root = tmp_path_factory.mktemp("measured")
     byte_level().save(str(root / "tokenizer.json"))
     (root / "x.model").write_bytes(sentencepiece(lossless=False))
-    held = held_out(_frame(_ROWS))
+    held = sized(_frame(_ROWS))
     return [measure(load(str(root / name)), held) for name in ("tokenizer.json", "x.model")]
 
 
@@ -112,9 +112,9 @@ def test_what_each_loses_is_seen(both: list[Measured]) -> None:
 def test_the_batches_are_all_rows_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     byte_level().save(str(tmp_path / "tokenizer.json"))
     loaded = load(str(tmp_path))
-    whole = measure(loaded, held_out(_frame(_ROWS)))
-    monkeypatch.setattr(held_out_module, "_BATCH", 20)
-    held = held_out(_frame(_ROWS))
+    whole = measure(loaded, sized(_frame(_ROWS)))
+    monkeypatch.setattr(sizes, "_BATCH", 20)
+    held = sized(_frame(_ROWS))
     assert len(held.batches) > 3
     assert [i for b in held.batches for i in range(len(_ROWS))[b]] == list(range(len(_ROWS)))
     cut = measure(loaded, held)
@@ -124,7 +124,7 @@ def test_the_batches_are_all_rows_in_their_order(tmp_path: Path, monkeypatch: py
 
 
 def test_batches_are_about_a_megabyte() -> None:
-    held = held_out(_frame([("s", "en", "x " * n) for n in (200_000, 200_000, 200_000, 3_000_000, 10, 10)]))
+    held = sized(_frame([("s", "en", "x " * n) for n in (200_000, 200_000, 200_000, 3_000_000, 10, 10)]))
     sizes = [int(held.bytes[b].sum()) for b in held.batches]
     assert sum(sizes) == int(held.bytes.sum())
     # At most a batch and a row: no row is cut.
@@ -132,14 +132,14 @@ def test_batches_are_about_a_megabyte() -> None:
 
 
 def test_words_are_the_same_of_either_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = held_out(_frame(_ROWS))
+    fast = sized(_frame(_ROWS))
     modules = __import__("sys").modules
     monkeypatch.setitem(modules, "rjieba", None)
-    slow = held_out(_frame(_ROWS))
+    slow = sized(_frame(_ROWS))
     assert (fast.segmenter, slow.segmenter) == ("rjieba", "jieba")
     assert fast.words.tolist() == slow.words.tolist() == [_words(language, text) for _, language, text in _ROWS]
     monkeypatch.setitem(modules, "jieba", None)
-    none = held_out(_frame(_ROWS))
+    none = sized(_frame(_ROWS))
     assert none.segmenter == ""
     assert none.counted.tolist() == [language == "en" for _, language, _ in _ROWS]
 
@@ -148,7 +148,7 @@ def test_words_are_the_same_of_either_segmenter(monkeypatch: pytest.MonkeyPatch)
 def test_no_text_is_an_error(rows: list[tuple[str, str | None, str]]) -> None:
     frame = _frame([("s", "zh", "x")]).clear() if not rows else _frame(rows)
     with pytest.raises(UsageError, match="no held-out text"):
-        held_out(frame)
+        sized(frame)
 
 
 def _made(tokens: list[bytes], special: int = 0, fallback: int = 0) -> Vocabulary:
@@ -208,7 +208,7 @@ class _Taking:
 
 def test_a_special_token_out_of_text_is_told_though_it_decodes_to_itself() -> None:
     loaded = Loaded("x", "x", _Taking(), _made([b"<s>", b"x"], special=1))
-    probes = measure(loaded, held_out(_frame([("s", "en", "x")]))).probes
+    probes = measure(loaded, sized(_frame([("s", "en", "x")]))).probes
     assert probes[-1].name == SPECIALS
     assert not probes[-1].exact
 

@@ -102,11 +102,3 @@ def test_every_byte_needs_a_token(tmp_path: Path) -> None:
     path.write_text(f"{base64.b64encode(b'a').decode()} 0\n")
     with pytest.raises(DataError, match="0x00 has no token"):
         ranks.read(path)
-
-
-def test_the_alphabet_is_the_library_s() -> None:
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    assert sorted(ranks.alphabet()) == sorted(ByteLevel.alphabet())
-    assert ranks.alphabet()[ord("a")] == "a"
-    assert ranks.alphabet()[ord(" ")] == "Ġ"

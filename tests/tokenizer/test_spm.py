@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import CorpusError, DataError, UsageError
-from corpus.tokenizer import spm, spm_format, spm_model
+from corpus.tokenizer import spm, spm_format
 from corpus.tokenizer.spec import Kind, TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
+from corpus.tokenizer.spelling import SPACE
 from corpus.tokenizer.spm_seeds import seeds
 
 KINDS = (Kind.SENTENCEPIECE_BPE, Kind.SENTENCEPIECE_UNIGRAM)
@@ -67,7 +68,7 @@ def agree(kind: Kind, text: str, given_: Specials = RICH) -> None:
     tokenizer = trained(kind, given_=given_).tokenizer
     tokenizer.encode_special_tokens = True
     found = tokenizer.encode(text, add_special_tokens=False)
-    wanted = text.replace(spm_model.SPACE, " ")
+    wanted = text.replace(SPACE, " ")
     assert found.ids == processor(kind, given_).encode(text)
     assert tokenizer.decode(found.ids, skip_special_tokens=False) == wanted
     assert processor(kind, given_).decode(found.ids) == wanted
@@ -78,7 +79,7 @@ def agree(kind: Kind, text: str, given_: Specials = RICH) -> None:
         if name.startswith("<0x"):
             assert end == start + 1
         else:
-            assert wanted[start:end] == name.replace(spm_model.SPACE, " ")
+            assert wanted[start:end] == name.replace(SPACE, " ")
         assert at - 1 <= start <= at
         at = end
     assert at == len(text)

@@ -9,8 +9,7 @@ Ids are what a model's embeddings are numbered by, so they are taken as they are
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,15 +21,13 @@ import polars as pl
 
 from corpus.errors import DataError
 from corpus.tokenizer import spm_format
-from corpus.tokenizer.bpe import alphabet, written
+from corpus.tokenizer.spelling import FALLBACKS, SPACE, fallback, spelled, unspelled
 
 if TYPE_CHECKING:
-    from sentencepiece import SentencePieceProcessor
     from tokenizers import Tokenizer
 
 BATCH = 1 << 20
 """Characters that are encoded at once: what the library keeps of a token (offsets, text, words) takes some 100 bytes."""
-_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _FILES = ("tokenizer.json", "tokenizer.model")
 
 
@@ -69,30 +66,29 @@ class Base:
     def texts(self) -> list[bytes]:
         """What each id stands for in text, by id; distinct, and for what stands for none (holes, added and fallback tokens) no UTF-8."""
         out = [b"\xff" + i.to_bytes(4, "big") for i in range(self.rows)]
-        bytes_of = {c: b for b, c in enumerate(alphabet())}
         taken = set(self.added)
         for i, name in self.names.items():
             if i in taken or not name or (self.layout == Layout.MARKED and " " in name):
                 continue
             if self.layout == Layout.BYTES:
-                if all(c in bytes_of for c in name):
-                    out[i] = bytes(bytes_of[c] for c in name)
-            elif not _BYTE.fullmatch(name):
-                out[i] = name.replace("▁", " ").encode()
+                if (known := unspelled(name)) is not None:
+                    out[i] = known
+            elif fallback(name) is None:
+                out[i] = name.replace(SPACE, " ").encode()
         return out
 
     def fallbacks(self) -> dict[int, int]:
         """Which byte the fallback tokens of a marked tokenizer stand for, by id."""
         if self.layout == Layout.BYTES:
             return {}
-        found = ((i, _BYTE.fullmatch(name)) for i, name in self.names.items())
-        return {i: int(m[1], 16) for i, m in found if m}
+        found = ((i, fallback(name)) for i, name in self.names.items())
+        return {i: byte for i, byte in found if byte is not None}
 
     def name(self, text: bytes) -> str:
         """What a token of this text is called in the vocabulary."""
         if self.layout == Layout.BYTES:
-            return written(text, alphabet())
-        return text.decode().replace(" ", "▁")
+            return spelled(text)
+        return text.decode().replace(" ", SPACE)
 
     def encoder(self) -> Encoder:
         """Encodes as this tokenizer does."""
@@ -104,12 +100,12 @@ class Encoder:
     """Encodes columns of text, without special tokens: text that spells one is text.
 
     Attributes:
-        tokenizer: the tokenizer, or
-        processor: sentencepiece's.
+        run: gives the ids of some texts.
+        tokenizer: what tells pre-tokens; None for sentencepiece, which has none.
     """
 
-    tokenizer: Tokenizer | None
-    processor: SentencePieceProcessor | None = None
+    run: Callable[[list[str]], list[list[int]]]
+    tokenizer: Tokenizer | None = None
 
     def encode(self, texts: pl.Series) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Ids of texts, some at a time.
@@ -121,10 +117,7 @@ class Encoder:
             The ids of some texts (int32[t]), and how many tokens each of these texts has (int64[n]).
         """
         for rows in self._batches(texts):
-            if self.tokenizer is not None:
-                ids = [np.array(e.ids, dtype=np.int32) for e in self.tokenizer.encode_batch_fast(rows, add_special_tokens=False)]
-            else:
-                ids = [np.array(found, dtype=np.int32) for found in self._sentencepiece().encode(rows, out_type=int)]
+            ids = [np.array(found, dtype=np.int32) for found in self.run(rows)]
             yield _joined(ids), np.array([len(i) for i in ids], dtype=np.int64)
 
     def pieces(self, texts: pl.Series) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -153,11 +146,6 @@ class Encoder:
             if len(part):
                 yield texts[int(part[0]) : int(part[-1]) + 1].fill_null("").to_list()
 
-    def _sentencepiece(self) -> SentencePieceProcessor:
-        if self.processor is None:
-            raise DataError("an encoder needs a tokenizer or a sentencepiece model")
-        return self.processor
-
 
 def encoder(description: dict[str, Any] | None, model: bytes | None) -> Encoder:
     """An encoder of a tokenizer.json, or else of a sentencepiece model."""
@@ -168,10 +156,11 @@ def encoder(description: dict[str, Any] | None, model: bytes | None) -> Encoder:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True
-        return Encoder(tokenizer)
-    from sentencepiece import SentencePieceProcessor
-
-    return Encoder(None, SentencePieceProcessor(model_proto=model))
+        return Encoder(lambda texts: [found.ids for found in tokenizer.encode_batch_fast(texts, add_special_tokens=False)], tokenizer)
+    if model is None:
+        raise ValueError("neither tokenizer.json nor a sentencepiece model")
+    processor = spm_format.processor(model)
+    return Encoder(lambda texts: list(processor.encode(texts, out_type=int)))
 
 
 def read(folder: Path) -> Base:
@@ -204,7 +193,7 @@ def read(folder: Path) -> Base:
         )
     if _byte_level(description):
         return Base(folder, Layout.BYTES, names, added, description, None)
-    if description["model"].get("byte_fallback") and all(f"<0x{b:02X}>" in vocabulary for b in range(256)):
+    if description["model"].get("byte_fallback") and all(name in vocabulary for name in FALLBACKS):
         base = Base(folder, Layout.MARKED, names, added, description, _model(proto) if proto.is_file() else None)
         _agree(base, proto)
         return base
@@ -215,29 +204,24 @@ def read(folder: Path) -> Base:
 
 
 def _of_model(folder: Path, path: Path) -> Base:
-    from sentencepiece import SentencePieceProcessor
-
     model = _model(path)
-    sp = SentencePieceProcessor(model_proto=model)
-    ids = range(sp.get_piece_size())
+    pieces = spm_format.pieces(model)
     # Pieces that the user defined are never merged with others, as added tokens are not.
     ordinary = (spm_format.Type.NORMAL, spm_format.Type.BYTE)
-    added = {i: piece.text for i, piece in enumerate(spm_format.pieces(model)) if piece.type not in ordinary}
-    names = {i: sp.id_to_piece(i) for i in ids if i not in added}
-    if not all(f"<0x{b:02X}>" in set(names.values()) for b in (0, 255)):
+    added = {i: piece.text for i, piece in enumerate(pieces) if piece.type not in ordinary}
+    names = {i: piece.text for i, piece in enumerate(pieces) if i not in added}
+    if not {FALLBACKS[0], FALLBACKS[255]} <= set(names.values()):
         raise DataError(f"{path}: a model without byte fallback: text that it does not know is lost; only those with it can be extended")
     return Base(folder, Layout.MARKED, names, added, None, model)
 
 
 def _model(path: Path) -> bytes:
     """The bytes of a `.model` that is BPE."""
-    from sentencepiece import SentencePieceProcessor
-
     model = path.read_bytes()
     try:
-        SentencePieceProcessor(model_proto=model)
+        spm_format.processor(model)
         kind = spm_format.model_type(model)
-    except (RuntimeError, DataError) as error:
+    except DataError as error:
         raise DataError(f"{path}: sentencepiece cannot read it ({error})") from None
     if kind != spm_format.BPE:
         raise DataError(_unsupported(path, "Unigram" if kind == 1 else f"model type {kind}"))
@@ -248,13 +232,10 @@ def _agree(base: Base, path: Path) -> None:
     """Holds the two files of a folder together."""
     if base.model is None:
         return
-    from sentencepiece import SentencePieceProcessor
-
-    sp = SentencePieceProcessor(model_proto=base.model)
-    for i in range(sp.get_piece_size()):
+    for i, piece in enumerate(spm_format.pieces(base.model)):
         known = base.names.get(i, base.added.get(i))
-        if known != sp.id_to_piece(i):
-            raise DataError(f"{path}: id {i} is {sp.id_to_piece(i)!r} there and {known!r} in tokenizer.json; both must be of one tokenizer")
+        if known != piece.text:
+            raise DataError(f"{path}: id {i} is {piece.text!r} there and {known!r} in tokenizer.json; both must be of one tokenizer")
 
 
 def _unsupported(path: Path, kind: str) -> str:

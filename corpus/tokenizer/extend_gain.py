@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from corpus.tokenizer.base import Encoder
-from corpus.tokenizer.extend import Extended
+from corpus.tokenizer.extend_base import Encoder
+from corpus.tokenizer.extended import Extended
 
 
 @dataclass(frozen=True, slots=True)

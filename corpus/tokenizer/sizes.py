@@ -1,4 +1,4 @@
-"""Held-out text, and what of it has nothing to do with any tokenizer: bytes, characters and words.
+"""What text amounts to without any tokenizer, and what tokens are counted against: bytes, characters and words.
 
 Words are what fertility is counted by. In English they are what white space separates. In Chinese they are jieba's, of its dictionary
 alone (no guessing at new words, where rjieba, which is ten times faster, and jieba differ: in 115 of 600 texts, and in none without), and
@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from corpus.errors import DataError, UsageError
+from corpus.errors import UsageError
+from corpus.tokenizer.text import LANGUAGES
 
-LANGUAGES = ("zh", "en", "other")
-_MOST = 1_000_000_000
 _BATCH = 1_000_000
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class Sized:
     """Texts that tokenizers are measured on; n rows.
 
     Attributes:
@@ -56,8 +52,8 @@ class HeldOut:
         return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], len(self.bytes)], strict=True)]
 
 
-def held_out(rows: pl.DataFrame) -> HeldOut:
-    """Counts what is to be counted in held-out rows.
+def sized(rows: pl.DataFrame) -> Sized:
+    """Counts what is to be counted in rows.
 
     Args:
         rows: columns source, language (zh, en; everything else is other) and text.
@@ -72,7 +68,7 @@ def held_out(rows: pl.DataFrame) -> HeldOut:
     language = names.replace_strict({name: i for i, name in enumerate(LANGUAGES)}, default=len(LANGUAGES) - 1, return_dtype=pl.Int64)
     source = rows["source"].cast(pl.String).fill_null("")
     sources = source.unique().sort()
-    found = HeldOut(
+    found = Sized(
         texts, language.to_numpy(), sources.search_sorted(source).to_numpy().astype(np.int64), tuple(sources.to_list()),
         texts.str.len_bytes().to_numpy().astype(np.int64), texts.str.len_chars().to_numpy().astype(np.int64),
         np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=bool), "",
@@ -86,58 +82,6 @@ def held_out(rows: pl.DataFrame) -> HeldOut:
             found.words[batch.start + chinese] = _chinese(part.gather(chinese), cut)
     counted = (found.language == LANGUAGES.index("en")) | (found.language == LANGUAGES.index("zh")) & (cut is not None)
     return replace(found, counted=counted, segmenter=segmenter)
-
-
-def rows_of(path: Path) -> pl.DataFrame:
-    """Held-out rows from a file of the user's.
-
-    Args:
-        path: `.parquet` or `.jsonl` with a column text (and source, where it has one), or `.txt`: a row for each paragraph, which
-            ends at an empty line. Rows without text are left out.
-
-    Returns:
-        row_id (the place in the file), source, language (zh, en, other), text.
-
-    Raises:
-        UsageError: when there is no such file, its name ends otherwise, or it is larger than 1 GB: a sample says the same.
-        DataError: when it cannot be read, or has no text.
-    """
-    from corpus.text.language import languages  # loads compiled kernels
-
-    if not path.is_file():
-        raise UsageError(f"{path}: there is no such file; expected a .parquet, .jsonl or .txt with text to measure on")
-    if path.stat().st_size > _MOST:
-        raise UsageError(f"{path}: {path.stat().st_size / 1e9:.1f} GB; give a sample of at most {_MOST / 1e9:.0f} GB, 20 MB are plenty")
-    rows = _read(path)
-    if "text" not in rows.columns or rows["text"].dtype not in (pl.String, pl.Categorical):
-        raise DataError(f"{path}: expected a column text that holds text, found {', '.join(rows.columns) or 'none'}")
-    rows = rows.with_row_index("row_id").drop_nulls("text")
-    source = pl.col("source").cast(pl.String).fill_null(path.stem) if "source" in rows.columns else pl.lit(path.stem)
-    rows = rows.select(pl.col("row_id").cast(pl.String), source.alias("source"), pl.col("text").cast(pl.String))
-    if not len(rows):
-        raise DataError(f"{path}: no row has text")
-    # In parts: what finding a language takes of memory does not grow with the file then.
-    parts = [languages(rows["text"][i : i + 1000]).cast(pl.String) for i in range(0, len(rows), 1000)]
-    language = pl.concat(parts).alias("language").fill_null("other")
-    rows = rows.with_columns(language.replace({"mixed": "other"}))
-    return rows.select("row_id", "source", "language", "text")
-
-
-def _read(path: Path) -> pl.DataFrame:
-    try:
-        if path.suffix == ".parquet":
-            have = [name for name in ("source", "text") if name in pq.read_schema(path).names]
-            return pl.DataFrame(pq.read_table(path, columns=have)) if have else pl.DataFrame()
-        if path.suffix in (".jsonl", ".ndjson"):
-            found = pl.read_ndjson(path, schema={"text": pl.String, "source": pl.String})
-            return found if found["source"].null_count() < len(found) else found.drop("source")
-        if path.suffix == ".txt":
-            text = path.read_bytes().decode("utf-8")
-            # The empty lines themselves stay with the paragraph before them: they are text as well.
-            return pl.DataFrame({"text": pl.Series([text]).str.extract_all(r"(?s).+?(?:\r?\n(?:[ \t]*\r?\n)+|\z)").explode()})
-    except (pl.exceptions.PolarsError, pa.ArrowException, UnicodeDecodeError, OSError) as e:
-        raise DataError(f"{path}: cannot be read as {path.suffix}: {e}") from e
-    raise UsageError(f"{path}: expected a file that ends in .parquet, .jsonl or .txt")
 
 
 def _segmenter() -> tuple[Callable[[str], list[str]] | None, str]:

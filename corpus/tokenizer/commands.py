@@ -1,4 +1,4 @@
-"""What `corpus tokenizer` tells while it works and when it is done."""
+"""The commands `corpus tokenizer train`, `report` and `extend`: what each does, and what it tells of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from corpus.console import ERR, OUT, table, to_json, write
+from corpus.console import ERR, OUT, progress, table, to_json, write
 from corpus.errors import UsageError
-from corpus.export.summary import progress
+from corpus.tokenizer import text_file
+from corpus.tokenizer.folder import GAIN, REPORT
 from corpus.tokenizer.load import Loaded, load
 from corpus.tokenizer.report import as_json, as_markdown, as_table
 from corpus.tokenizer.report import report as measured
@@ -18,8 +19,6 @@ from corpus.tokenizer.text import texts
 from corpus.tokenizer.train import train as trained
 from corpus.warehouse.commit import write_bytes
 
-REPORT = "report.json"
-GAIN = "gain.json"
 _HELD = 32
 """Of a file's rows, every so manieth is held out."""
 _ROWS = 1000
@@ -67,11 +66,9 @@ def report(names: Sequence[str], recipe: str | None, root: Path, text: Path | No
         CorpusError: when a tokenizer or the text cannot be read.
     """
     if text is not None:
-        from corpus.tokenizer.held_out import rows_of
-
         if recipe is not None:
             raise UsageError("give either --recipe, for the rows that its tokenizers were not trained on, or --text FILE")
-        held, about = rows_of(text), str(text)
+        held, about = text_file.read(text), str(text)
     else:
         found = texts(root, recipe)
         held = found.held_out()
@@ -96,15 +93,14 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
     Raises:
         CorpusError: when the tokenizer cannot be extended, there is nothing to learn from, or the folder is not empty.
     """
-    from corpus.tokenizer import extend as extending
-    from corpus.tokenizer.gain import gain
+    from corpus.tokenizer import extended as files
+    from corpus.tokenizer.extend import extend as extending
+    from corpus.tokenizer.extend_gain import gain
 
     if text is not None:
-        from corpus.tokenizer.held_out import rows_of
-
         if recipe is not None:
             raise UsageError("give either --recipe, to learn from its tokenizer split, or --text FILE")
-        rows = rows_of(text).with_row_index("at")
+        rows = text_file.read(text).with_row_index("at")
         held = rows.filter(pl.col("at") % _HELD == 0)
         learnt = rows.filter(pl.col("at") % _HELD != 0)["text"]
         columns: Iterator[pl.Series] = (learnt[i : i + _ROWS] for i in range(0, len(learnt), _ROWS))
@@ -113,10 +109,10 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
         found = texts(root, recipe)
         held, columns = found.held_out(), (column for column, _ in found.training(_LEARNT, 0))
         about = _about(found.build.recipe, len(held))
-    extending.check_place(out)
-    extended = extending.extend(base, columns, add)
+    files.check_empty(out)
+    extended = extending(base, columns, add)
     gained = gain(extended, held["text"], held["language"])
-    extending.write(extended, out)
+    files.write(extended, out)
     told = {"base": str(base), "measured_on": about, "rows": extended.rows, **extended.facts, **gained.as_json()}
     write_bytes(out / GAIN, (to_json(told) + "\n").encode())
     if in_json:
@@ -133,7 +129,7 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
     heads = ("language", "rows", "bytes/token before", "after", "chars/token before", "after", "rows changed %", "text in new tokens %")
     table(heads, shown, title=about, right=heads[1:])
     OUT.print(f"{len(gained.unused):,} of the new tokens do not occur there", markup=False)
-    OUT.print(f"a model needs {extended.rows:,} rows of embeddings; {extending.EMBEDDINGS} says what the new ones begin as", markup=False)
+    OUT.print(f"a model needs {extended.rows:,} rows of embeddings; {files.EMBEDDINGS} says what the new ones begin as", markup=False)
 
 
 def _each(names: Sequence[str]) -> Iterator[Loaded]:
