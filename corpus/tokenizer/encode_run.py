@@ -209,7 +209,7 @@ def _closing(path: Path, id_of: Callable[[str], int | None], template: Template 
     try:
         named = json.loads((path.parent / "tokenizer_config.json").read_bytes()).get("eos_token")
         names.append(named.get("content") if isinstance(named, dict) else named)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         from corpus.tokenizer.specials import specials
 
         names += [specials(template).eos] if template is not None else []

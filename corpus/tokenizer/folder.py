@@ -133,9 +133,7 @@ def check_place(out: Path) -> None:
     if held and read_manifest(out) is None:
         raise UsageError(f"{out} holds something else than a tokenizer that was trained here; choose another folder with --out")
     if others := [name for name in held if not _OURS.fullmatch(name)]:
-        raise UsageError(
-            f"{out} holds a tokenizer, and {others[0]} beside it, which would be lost; move it, or choose another folder with --out"
-        )
+        raise UsageError(f"{out} holds a tokenizer and {others[0]}, which would be lost; move it, or choose another folder with --out")
 
 
 def check_outside(out: Path, root: Path) -> None:
