@@ -36,6 +36,8 @@ HEAD = (
     *(f"unknown per 1,000 {language}" for language in LANGUAGES),
     *(f"encode {language}, MB/s" for language in LANGUAGES),
 )
+_PEERS_MB = 100
+"""From this size on peers run only when they are named: the library takes minutes and 10 GB for 200 MB."""
 SHARES = ("tokenizer", "share of the rows", "MB", "wall, s", "peak MB", *(f"bytes/token {language}" for language in LANGUAGES))
 
 
@@ -75,7 +77,7 @@ def one_run(name: str, on: Text, held: Path, given: argparse.Namespace) -> dict[
 def compare(texts: Sequence[Text], held: Path, names: Sequence[str], given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """All runs, one after another, each told as soon as it is over."""
     for on in texts:
-        for name in names:
+        for name in names or [name for name in NAMES if name in ours.KINDS or on.bytes < _PEERS_MB * 1_000_000]:
             print(f"{name} on {on.folder.name}", file=sys.stderr, flush=True)
             yield one_run(name, on, held, given)
 
@@ -132,7 +134,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=os.environ.get("DATA_REAL"), help="upstream files [$DATA_REAL, or the sample]")
     parser.add_argument("--warehouse", type=Path, help="a built warehouse to take the text from, instead of building one of --data")
     parser.add_argument("--size", type=_positive, nargs="+", default=[50, 200], help="MB of text to train on [50 200]")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME", help=f"of {', '.join(NAMES)} [all]")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=NAMES,
+        default=[],
+        metavar="NAME",
+        help=f"of {', '.join(NAMES)} [ours, and with less than {_PEERS_MB} MB all]",
+    )
     parser.add_argument("--shares", nargs="+", type=_percent, help="train on these shares of the rows instead, in percent: 10 25 50 100")
     parser.add_argument("--vocab", type=_positive, default=32_000, help="tokens [32000]")
     parser.add_argument("--limit", type=float, default=600, help="seconds after which a run is stopped [600]")

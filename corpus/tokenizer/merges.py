@@ -93,7 +93,8 @@ def _rehashed(keys: np.ndarray, size: int, room: int) -> np.ndarray:
 @njit(cache=True, nogil=True)
 def _larger(array: np.ndarray, room: int) -> np.ndarray:
     out = np.empty(room, dtype=array.dtype)
-    out[: len(array)] = array
+    for i in range(len(array)):  # assigning a slice takes two seconds more to compile, for the messages of its errors
+        out[i] = array[i]
     return out
 
 
@@ -181,11 +182,18 @@ def _known(slots: np.ndarray, arena: np.ndarray, ends: np.ndarray, start: int, e
 
 @njit(cache=True, nogil=True)
 def _bound(counts: np.ndarray, size: int, room: int, least: int) -> int:
-    """A count that about as many pairs reach as there is room for, or `least`."""
-    if size <= 2 * room:
-        return least
-    rest = np.sort(counts[:size])
-    return max(least, rest[size - 2 * room] // 2)
+    """A power of two that at least twice as many pairs reach as there is room for, or `least`."""
+    reached = np.zeros(64, dtype=np.int64)
+    for i in range(size):
+        power = 0
+        while counts[i] >> (power + 1):
+            power += 1
+        reached[power] += 1
+    power, found = 63, reached[63]
+    while power > 0 and found <= 2 * room:
+        power -= 1
+        found += reached[power]
+    return max(least, 1 << power)
 
 
 @njit(cache=True, nogil=True)
@@ -204,7 +212,8 @@ def _learn(
     known = len(given_ends) - 1
     first = known
     ends = np.empty(known + room + 1, dtype=np.int64)
-    ends[: known + 1] = given_ends
+    for i in range(known + 1):
+        ends[i] = given_ends[i]
     arena = _larger(given_arena, 2 * len(given_arena) + 1024)
     names = np.full(1 << 12, -1, dtype=np.int32)
     while len(names) < 2 * (known + room):

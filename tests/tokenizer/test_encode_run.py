@@ -31,7 +31,14 @@ from tests.tokenizer.made import gpt2, ours
 
 MARKS = TEMPLATES["human-assistant"].specials
 SPLITS: dict[str, list[list[dict[str, Any]]]] = {
-    "pretrain:train": [[{"text": "长江流经中国。</s> <|pad|>"}, {"text": ""}, {"text": "Two lines\r\n    and code"}], [{"text": "𠮷野家"}]],
+    "pretrain:train": [
+        [
+            {"text": "长江流经中国。</s> <|pad|>", "kind": "document"},
+            {"text": ""},
+            {"text": "Two lines\r\n    and code", "kind": "document"},
+        ],
+        [{"text": "𠮷野家", "kind": "document"}, {"text": "Human: 问\n\nAssistant: 答 <|pad|></s>", "kind": "dialogue"}],
+    ],
     "sft:train": [
         [{"messages": turns(f"question {n}?", "答" * n, "more", f"Answer {n}.")} for n in range(1, 8)],
         [{"messages": turns("再来", "好 👩‍👩‍👧‍👦", system="Be brief.")}],
@@ -86,7 +93,8 @@ def test_every_row_of_every_form_in_its_place(root: Path, tokenizer: Path, tmp_p
                     used = bare if row["kind"] == "document" else marked
                     expected = used.encode(row[text], add_special_tokens=False).ids
                     assert made[ids] == (expected if expected[-1:] == [eos] else [*expected, eos])
-                    assert made[ids].count(eos) == (1 if row["kind"] == "document" else max(1, row[text].count("</s>")))
+                    if row["kind"] == "document":
+                        assert made[ids].count(eos) == 1
                     assert bare.decode(made[ids], skip_special_tokens=False).removesuffix("</s>") == row[text].removesuffix("</s>")
                     continue
                 assert made[ids] == marked.encode(row[text], add_special_tokens=False).ids

@@ -227,5 +227,5 @@ def test_a_name_on_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_missing_library_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sentencepiece", None)
-    with pytest.raises(CorpusError, match=r"pip install 'yuliao\[tokenizer\]'"):
+    with pytest.raises(CorpusError, match=r"pip install -e '\.\[tokenizer\]'"):
         load(str(folder / "default.model"))

@@ -110,7 +110,7 @@ def test_a_picture_that_cannot_be(made: Report, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UsageError, match="cannot be written: No such file"):
         plot(made, tmp_path / "none" / "x.png")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(CorpusError, match=r"pip install 'yuliao\[tokenizer\]'"):
+    with pytest.raises(CorpusError, match=r"pip install -e '\.\[tokenizer\]'"):
         plot(made, tmp_path / "x.png")
 
 

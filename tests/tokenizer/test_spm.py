@@ -240,7 +240,7 @@ def test_what_cannot_be(vocab: int, symbols: tuple[str, ...], what: str) -> None
 
 def test_without_sentencepiece(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spm, "find_spec", lambda name: None)
-    with pytest.raises(CorpusError, match=r"pip install 'yuliao\[tokenizer\]'"):
+    with pytest.raises(CorpusError, match=r"pip install -e '\.\[tokenizer\]'"):
         spm.train([sample()], TokenizerSpec(kind=KINDS[0]), PLAIN)
 
 
