@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from corpus.errors import DataError
+from corpus.errors import DataError, UsageError
 from corpus.tokenizer.counts import Counts, count
 from corpus.tokenizer.merges import learn
 from corpus.tokenizer.pattern import pre_tokenizer
@@ -61,19 +61,23 @@ def from_counts(counts: Counts, spec: TokenizerSpec, specials: Specials) -> Trai
 
     Raises:
         DataError: when there are no pieces, or the vocabulary has no room for all bytes.
+        UsageError: when a symbol cannot be a token of its own.
     """
     if not len(counts.counts):
         raise DataError("there is no text to learn a tokenizer from: the split is empty")
+    letters = alphabet()
+    _check_symbols(specials, letters)
     reserved = [*specials.special, *specials.plain]
-    if (least := len(reserved) + _BYTES) > spec.vocab_size:
+    vocabulary = {token: i for i, token in enumerate(reserved)}
+    for letter in sorted(letters):
+        vocabulary.setdefault(letter, len(vocabulary))
+    if (least := len(vocabulary)) > spec.vocab_size:
         raise DataError(
             f"a vocabulary of {spec.vocab_size} has no room for {_BYTES} bytes and {len(reserved)} special tokens; ask for {least} at least"
         )
-    vocabulary = {token: i for i, token in enumerate(reserved)}
-    for letter in sorted(alphabet()):
-        vocabulary.setdefault(letter, len(vocabulary))
     merges = []
-    for left, right in _pairs(counts, spec.vocab_size - least):
+    # A symbol that is learnt, too, is there already, and leaves room for another token.
+    for left, right in _pairs(counts, spec.vocab_size - least + len(specials.plain) if spec.vocab_size > least else 0):
         one, other = spelled(left), spelled(right)
         if one + other not in vocabulary:
             if len(vocabulary) == spec.vocab_size:
@@ -82,6 +86,27 @@ def from_counts(counts: Counts, spec: TokenizerSpec, specials: Specials) -> Trai
         merges.append((one, other))
     facts = {"distinct_pieces": len(counts.counts), "merges": len(merges), "vocab_size": len(vocabulary)}
     return Trained(_assembled(vocabulary, merges, specials), None, facts)
+
+
+def _check_symbols(specials: Specials, letters: Iterable[str]) -> None:
+    """Sees to it that symbols can be told from special tokens and from bytes.
+
+    An added token is found where it begins first: one that ends as a special token begins would take the special token's beginning away.
+    And the library decodes a token of characters that all stand for bytes (`é`, `Ġ`) as these bytes.
+    """
+    for symbol in specials.symbols:
+        for mark in dict.fromkeys((*specials.special, specials.end)):
+            if mark and mark in symbol and (symbol != mark or mark in specials.special):
+                raise UsageError(f"symbol {symbol[:40]!r} is, or holds, the special token {mark!r}; leave it out")
+            if any(symbol.endswith(mark[:n]) for n in range(1, min(len(mark), len(symbol)))):
+                raise UsageError(
+                    f"symbol {symbol[:40]!r} ends as {mark!r} begins, which would not be found behind it; leave it out, or choose another"
+                )
+        if not symbol.isascii() and set(symbol) <= set(letters):
+            raise UsageError(
+                f"symbol {symbol[:40]!r}: byte-level tokenizers write bytes with these characters, and it would come back as others; "
+                "leave it out, or take a kind of sentencepiece"
+            )
 
 
 def _assembled(vocabulary: dict[str, int], merges: list[tuple[str, str]], specials: Specials) -> Tokenizer:
@@ -116,20 +141,19 @@ def _pairs(counts: Counts, room: int) -> Iterator[tuple[bytes, bytes]]:
     number[plain] = rank[codes[plain]]
     whole = [c for c in characters if len(c) > 1]
     between = _merged(number[symbols], ends, counts.counts, single + whole, room)
-    for _, _, left, right in merge(within, between, key=lambda m: (-m[0], m[1])):
+    # Of equally frequent ones the first stream's come first, so that a character is there before it is merged with another.
+    for _, left, right in merge(within, between, key=lambda m: -m[0]):
         yield left, right
 
 
-def _merged(
-    symbols: np.ndarray, ends: np.ndarray, weights: np.ndarray, texts: list[bytes], room: int
-) -> list[tuple[int, int, bytes, bytes]]:
-    """Merges as count, ordinal and the texts of the two."""
+def _merged(symbols: np.ndarray, ends: np.ndarray, weights: np.ndarray, texts: list[bytes], room: int) -> list[tuple[int, bytes, bytes]]:
+    """Merges as count and the texts of the two."""
     learnt = learn(symbols, ends, weights, texts, room)
-    merges: list[tuple[int, int, bytes, bytes]] = []
+    merges: list[tuple[int, bytes, bytes]] = []
     for left, right, made, count_ in zip(*(a.tolist() for a in (learnt.left, learnt.right, learnt.made, learnt.counts)), strict=True):
         if made == len(texts):
             texts.append(texts[left] + texts[right])
-        merges.append((count_, len(merges), texts[left], texts[right]))
+        merges.append((count_, texts[left], texts[right]))
     return merges
 
 

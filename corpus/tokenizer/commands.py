@@ -10,12 +10,13 @@ import polars as pl
 from corpus.console import ERR, OUT, progress, table, to_json, write
 from corpus.errors import UsageError
 from corpus.tokenizer import text_file
-from corpus.tokenizer.folder import GAIN, REPORT
+from corpus.tokenizer.folder import GAIN, REPORT, check_outside
 from corpus.tokenizer.load import Loaded, load
 from corpus.tokenizer.report import as_json, as_markdown, as_table
 from corpus.tokenizer.report import report as measured
 from corpus.tokenizer.spec import TokenizerSpec
 from corpus.tokenizer.text import texts
+from corpus.tokenizer.train import RUNS
 from corpus.tokenizer.train import train as trained
 from corpus.warehouse.commit import write_bytes
 
@@ -33,6 +34,7 @@ def train(root: Path, recipe: str, spec: TokenizerSpec, out: Path | None, *, in_
         CorpusError: see `corpus.tokenizer.train.train`.
     """
     found = texts(root, recipe)
+    check_outside(out or RUNS, root)
     with progress(min(found.bytes, spec.most_bytes), quiet=in_json, what="read") as watch:
         folder, told = trained(found, spec, out, watch)
     if not in_json:
@@ -109,6 +111,7 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
         found = texts(root, recipe)
         held, columns = found.held_out(), (column for column, _ in found.training(_LEARNT, 0))
         about = _about(found.build.recipe, len(held))
+    check_outside(out, root)
     files.check_empty(out)
     extended = extending(base, columns, add)
     gained = gain(extended, held["text"], held["language"])

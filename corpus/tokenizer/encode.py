@@ -32,6 +32,7 @@ from corpus.recipe_splits import Form
 from corpus.schema import Kind
 from corpus.splits.templates import Template
 from corpus.tokenizer.encoded import SEQUENCES, encoded_table
+from corpus.tokenizer.library import check_ids, refusals
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -79,7 +80,8 @@ class Library:
 
     def __call__(self, texts: pa.Array) -> Encoded:
         """See `Encoder`. Places are in characters."""
-        found = self.tokenizer.encode_batch(texts.to_pylist(), add_special_tokens=False)
+        with refusals("the tokenizers library cannot encode the texts with this tokenizer", "choose another with --tokenizer"):
+            found = self.tokenizer.encode_batch(texts.to_pylist(), add_special_tokens=False)
         offsets = np.concatenate([[0], np.cumsum(np.fromiter(map(len, found), dtype=np.int64, count=len(found)))])
         ids = np.empty(offsets[-1], dtype=np.uint32)
         places = np.empty((offsets[-1], 2), dtype=np.int32)
@@ -94,8 +96,8 @@ class Library:
 def prepared(settings: bytes, path: Path, marks: Sequence[str] = ()) -> tuple[Tokenizer, Encoder]:
     """A tokenizer to which only some of its special tokens are special, and what encodes with it.
 
-    Truncation, padding and post-processing are taken away: files of published models hold the settings that they were last used with, and
-    post-processors of byte-level tokenizers cut blanks off the places of tokens.
+    Truncation, padding, post-processing and dropout are taken away: files of published models hold the settings that they were last used
+    with, and post-processors of byte-level tokenizers cut blanks off the places of tokens.
 
     Args:
         settings: a tokenizer.json.
@@ -109,17 +111,15 @@ def prepared(settings: bytes, path: Path, marks: Sequence[str] = ()) -> tuple[To
 
     from corpus.tokenizer.fast import Fast, tables
 
-    try:
+    with refusals(f"{path} is no tokenizer that the tokenizers library reads", "save it again with its save()"):
         told: dict[str, Any] = json.loads(settings)
         told |= {"truncation": None, "padding": None, "post_processor": None}
+        told["model"] |= {"dropout": None} if "dropout" in told["model"] else {}
         for token in told.get("added_tokens") or ():
             # The library passes over special tokens, all or none. One that is not special is matched in either case.
             token["special"] = token["special"] and token["content"] not in marks
         tokenizer = Tokenizer.from_str(json.dumps(told))
-    except Exception as e:  # the library raises Exception itself
-        if type(e) is not Exception and not isinstance(e, (ValueError, KeyError, TypeError, AttributeError)):
-            raise
-        raise DataError(f"{path} is no tokenizer that the tokenizers library reads ({e}); save it again with its save()") from e
+    check_ids(max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1), str(path))
     tokenizer.encode_special_tokens = True
     ours = tables(told)
     return tokenizer, Library(tokenizer) if ours is None else Fast(ours)

@@ -36,6 +36,7 @@ from corpus.splits.groups import cuts
 from corpus.splits.templates import TEMPLATES, Template
 from corpus.tokenizer.encode import BATCH_BYTES, Figures, Way, check_marks, encode_rows, lengths, one, prepared, width
 from corpus.tokenizer.encoded import MANIFEST, SEQUENCES, Layout, writing
+from corpus.tokenizer.folder import check_outside
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK, reading, write_bytes
 from corpus.warehouse.lock import writer_lock
@@ -140,8 +141,7 @@ def check_out(out: Path, root: Path) -> None:
     Raises:
         UsageError: when it is no folder, holds something else, or is in the warehouse.
     """
-    if out.resolve().is_relative_to(root.resolve()):
-        raise UsageError(f"{out} is in the warehouse {root}, whose folders are its own; choose another folder with --out")
+    check_outside(out, root)
     if not out.exists():
         return
     if not out.is_dir():
@@ -209,7 +209,7 @@ def _closing(path: Path, id_of: Callable[[str], int | None], template: Template 
     try:
         named = json.loads((path.parent / "tokenizer_config.json").read_bytes()).get("eos_token")
         names.append(named.get("content") if isinstance(named, dict) else named)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         from corpus.tokenizer.specials import specials
 
         names += [specials(template).eos] if template is not None else []

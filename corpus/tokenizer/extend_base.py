@@ -21,6 +21,7 @@ import polars as pl
 
 from corpus.errors import DataError
 from corpus.tokenizer import spm_format
+from corpus.tokenizer.library import check_ids, refusals
 from corpus.tokenizer.spelling import FALLBACKS, SPACE, fallback, spelled, unspelled
 
 if TYPE_CHECKING:
@@ -152,7 +153,10 @@ def encoder(description: dict[str, Any] | None, model: bytes | None) -> Encoder:
     if description is not None:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_str(orjson.dumps(description).decode())
+        settings = description["model"]
+        # What is left to chance in training is none here: ids, and what is learnt from them, are the same every time.
+        settings = {**settings, "dropout": None} if "dropout" in settings else settings
+        tokenizer = Tokenizer.from_str(orjson.dumps({**description, "model": settings}).decode())
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True
@@ -186,7 +190,8 @@ def read(folder: Path) -> Base:
         raise DataError(f"{json}: not a description of a tokenizer as the tokenizers library writes it ({error})") from None
     if kind != "BPE" or not isinstance(vocabulary, dict):
         raise DataError(_unsupported(json, kind))
-    names = {int(i): name for name, i in vocabulary.items() if int(i) not in added}
+    _readable(json, description, {**vocabulary, **{text: i for i, text in added.items()}})
+    names = {i: name for name, i in vocabulary.items() if i not in added}
     if affix := description["model"].get("continuing_subword_prefix") or description["model"].get("end_of_word_suffix"):
         raise DataError(
             f"{json}: BPE that marks where words go on or end ({affix!r}) cannot be extended; byte-level can, and sentencepiece"
@@ -201,6 +206,20 @@ def read(folder: Path) -> Base:
         f"{json}: BPE that is neither byte-level nor has tokens to fall back to for all 256 bytes, so text that it does not know is lost; "
         "only such tokenizers can be extended"
     )
+
+
+def _readable(path: Path, description: dict[str, Any], ids: dict[str, int]) -> None:
+    """Sees to it that the library reads a tokenizer.json, and gives each token the id that the file says."""
+    with refusals(f"{path}: the tokenizers library does not read it", "save it again with its save()"):
+        tokenizer = encoder(description, None).tokenizer
+    found = {} if tokenizer is None else tokenizer.get_vocab(with_added_tokens=True)
+    check_ids(max(found.values(), default=-1), str(path))
+    for text, i in ids.items():
+        if found.get(text, i) != i:
+            raise DataError(
+                f"{path}: says that {text[:40]!r} is token {i}, and the tokenizers library makes it {found[text]}; save it again with its "
+                "save(), so that the ids are those that are used"
+            )
 
 
 def _of_model(folder: Path, path: Path) -> Base:

@@ -21,8 +21,9 @@ import orjson
 from corpus.errors import UsageError
 from corpus.tokenizer import extend_base
 from corpus.tokenizer.extend_base import Base, Encoder, Layout
-from corpus.tokenizer.folder import GAIN, MANIFEST, MODEL, REPORT
+from corpus.tokenizer.folder import GAIN, MANIFEST, MODEL, REPORT, replacing
 from corpus.tokenizer.spm_format import Piece, Type, appended, pieces
+from corpus.warehouse.commit import write_bytes
 
 EMBEDDINGS = "new_embeddings.json"
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx", ".ckpt", ".tiktoken"}
@@ -113,7 +114,11 @@ def write(extended: Extended, folder: Path) -> None:
         UsageError: when there is something in it.
     """
     check_empty(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder) as new:
+        _write(extended, new)
+
+
+def _write(extended: Extended, folder: Path) -> None:
     source = extended.base.folder
     for path in sorted(source.iterdir()):
         weights = path.suffix in _WEIGHTS or path.name.endswith(".index.json")
@@ -121,15 +126,15 @@ def write(extended: Extended, folder: Path) -> None:
             shutil.copyfile(path, folder / path.name)
     description, model = extended.description(), extended.model()
     if description is not None:
-        (folder / "tokenizer.json").write_bytes(orjson.dumps(description, option=orjson.OPT_INDENT_2))
+        write_bytes(folder / "tokenizer.json", orjson.dumps(description, option=orjson.OPT_INDENT_2))
         if (source / "vocab.json").is_file():
-            (folder / "vocab.json").write_bytes(orjson.dumps(description["model"]["vocab"]))
+            write_bytes(folder / "vocab.json", orjson.dumps(description["model"]["vocab"]))
         if (source / "merges.txt").is_file():
             pairs = (pair if isinstance(pair, str) else " ".join(pair) for pair in description["model"]["merges"])
-            (folder / "merges.txt").write_text("".join(f"{line}\n" for line in ("#version: 0.2", *pairs)), encoding="utf-8")
+            write_bytes(folder / "merges.txt", "".join(f"{line}\n" for line in ("#version: 0.2", *pairs)).encode())
     if model is not None:
-        (folder / MODEL).write_bytes(model)
-    (folder / EMBEDDINGS).write_bytes(orjson.dumps(extended.embeddings(), option=orjson.OPT_INDENT_2))
+        write_bytes(folder / MODEL, model)
+    write_bytes(folder / EMBEDDINGS, orjson.dumps(extended.embeddings(), option=orjson.OPT_INDENT_2))
 
 
 def _description(extended: Extended, description: dict[str, Any]) -> dict[str, Any]:

@@ -130,6 +130,9 @@ def tables(settings: Mapping[str, Any]) -> Tables | None:
     letters = alphabet()
     if any(letter not in vocabulary for letter in letters):
         return None
+    # The library numbers added tokens by itself, whatever a file says, unless the vocabulary has them.
+    if any(vocabulary.get(t["content"]) != t["id"] for t in added):
+        return None
     pairs: dict[tuple[int, int], tuple[int, int]] = {}
     for rank, pair in enumerate(model["merges"]):
         left, right = pair.split(" ") if isinstance(pair, str) else pair

@@ -12,9 +12,13 @@ It is written beside its place and moved there when it is whole. A folder that h
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,10 @@ FORMAT = "yuliao-tokenizer-1"
 MODEL = "tokenizer.model"
 REPORT = "report.json"
 GAIN = "gain.json"
+_OURS = re.compile(
+    r"(?:(?:tokenizer|tokenizer_config|special_tokens_map|manifest|report)\.json|tokenizer\.model|chat_template\.jinja)(?:\.tmp-\d+)?"
+)
+"""Names of what a folder of ours holds."""
 
 
 def write_folder(out: Path, trained: Trained, specials: Specials, template: Template | None, manifest: dict[str, Any]) -> None:
@@ -51,7 +59,9 @@ def write_folder(out: Path, trained: Trained, specials: Specials, template: Temp
         files[MODEL] = trained.model
     files |= _described(specials, template)
     files[MANIFEST] = _json({"format": FORMAT, **manifest})
-    _replace(out, files)
+    with replacing(out) as new:
+        for name, data in files.items():
+            write_bytes(new / name, data)
 
 
 def _described(specials: Specials, template: Template | None) -> dict[str, bytes]:
@@ -71,35 +81,67 @@ def _described(specials: Specials, template: Template | None) -> dict[str, bytes
     return {**files, "tokenizer_config.json": _json(config)}
 
 
-def _replace(out: Path, files: dict[str, bytes]) -> None:
-    """Puts a folder of files in place of what is there: beside it first, so that a crash leaves the old one or the new one."""
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A new folder beside a place, which on a clean exit is moved there: whoever looks finds the old one or the whole new one.
+
+    Only a crash between two renames leaves nothing there; the old folder then lies beside it, as `.<name>.yuliao-old`, until the next
+    run. One process at a time: the folder above is locked, which leaves nothing there. Links are followed.
+    """
+    out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    new = out.with_name(f".{out.name}.tmp-{os.getpid()}")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    for name, data in files.items():
-        write_bytes(new / name, data)
-    sync_folder(new)
-    old = out.with_name(f".{out.name}.old-{os.getpid()}")
-    if out.exists():
-        out.rename(old)
-    new.rename(out)
-    sync_folder(out.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    above = os.open(out.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(above, fcntl.LOCK_EX)
+        new, old = (out.with_name(f".{out.name}.yuliao-{what}") for what in ("tmp", "old"))
+        shutil.rmtree(new, ignore_errors=True)  # of a run that was killed
+        new.mkdir()
+        try:
+            yield new
+            sync_folder(new)
+            shutil.rmtree(old, ignore_errors=True)
+            if out.exists():
+                out.rename(old)
+            new.rename(out)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        sync_folder(out.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        os.close(above)
 
 
 def check_place(out: Path) -> None:
-    """Sees to it that nothing is lost by writing a tokenizer into a folder.
+    """Sees to it that a tokenizer can be written into a folder, and that nothing is lost by it.
 
     Raises:
-        UsageError: when it is there and holds no tokenizer of ours.
+        UsageError: when there is something else than a tokenizer of ours, or something beside it, or no folder can be made there.
     """
+    above = out.resolve().parent
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{out}: {above} is no folder that can be written to; choose another one with --out")
     if not out.exists():
         return
     if not out.is_dir():
         raise UsageError(f"{out} is no folder; choose another one with --out")
-    if any(out.iterdir()) and read_manifest(out) is None:
+    held = sorted(p.name for p in out.iterdir())
+    if held and read_manifest(out) is None:
         raise UsageError(f"{out} holds something else than a tokenizer that was trained here; choose another folder with --out")
+    if others := [name for name in held if not _OURS.fullmatch(name)]:
+        raise UsageError(f"{out} holds a tokenizer and {others[0]}, which would be lost; move it, or choose another folder with --out")
+
+
+def check_outside(out: Path, root: Path) -> None:
+    """Sees to it that a folder is not in the warehouse.
+
+    Raises:
+        UsageError: when it is.
+    """
+    if out.resolve().is_relative_to(root.resolve()):
+        raise UsageError(f"{out} is in the warehouse {root}, whose folders are its own; choose another folder with --out")
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

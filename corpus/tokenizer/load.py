@@ -23,6 +23,7 @@ import orjson
 
 from corpus.errors import DataError, FetchError, UsageError
 from corpus.tokenizer import ranks, spm_format
+from corpus.tokenizer.library import check_ids, refusals
 from corpus.tokenizer.spelling import SPACE, fallback, unspelled
 from corpus.tokenizer.vocabulary import Vocabulary
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _FILES = (".json", ".model", ".tiktoken")
 _RANKED = re.compile(rb"[A-Za-z0-9+/]+=* [0-9]+\r?\n")
-_MOST = 1 << 24
-"""Ids may go up to here: tables are as long as the highest."""
 _THREADS = "TOKENIZERS_PARALLELISM"
 
 
@@ -173,10 +172,8 @@ def _from_hub(name: str) -> Path:
 def _tokenizers(name: str, path: Path) -> Loaded:
     from tokenizers import Tokenizer
 
-    try:
+    with refusals(f"{path}: not a tokenizer.json that the tokenizers library reads", "save it again with its save()"):
         tokenizer = Tokenizer.from_str(path.read_text("utf-8"))
-    except Exception as e:  # the library raises nothing narrower
-        raise DataError(f"{path}: not a tokenizer.json that the tokenizers library reads: {e}") from e
     config = path.with_name("tokenizer_config.json")
     told: Any = None
     if config.is_file():
@@ -194,15 +191,21 @@ def _ready(name: str, what: str, tokenizer: Tokenizer, config: dict[str, Any] | 
     tokenizer.encode_special_tokens = True
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    _no_dropout(tokenizer)
     spelled = {at: token for token, at in tokenizer.get_vocab(with_added_tokens=True).items()}
-    if not 0 <= max(spelled, default=-1) < _MOST:
-        raise DataError(f"{name}: the highest id is {max(spelled, default=-1):,}; expected some tokens, with ids below {_MOST:,}")
+    check_ids(max(spelled, default=-1), name)
     told = orjson.loads(tokenizer.to_str())  # walks through all ids up to the highest
     model = told["model"]
     spelling = _Spelling.of(told)
     vocabulary = _vocabulary(tokenizer, spelled, model, config or {}, spelling)
     kind = model.get("type") or "model"
-    return Loaded(name, what or f"tokenizers {kind}{spelling.says}", _Tokenizers(tokenizer), vocabulary)
+    return Loaded(name, what or f"tokenizers {kind}{spelling.says}", _Tokenizers(name, tokenizer), vocabulary)
+
+
+def _no_dropout(tokenizer: Tokenizer) -> None:
+    """Takes chance away that some are trained with: the same text has the same ids then."""
+    if getattr(tokenizer.model, "dropout", None):
+        tokenizer.model.dropout = None
 
 
 def _vocabulary(
@@ -279,12 +282,13 @@ class _Spelling:
 class _Tokenizers:
     """A tokenizer of the `tokenizers` library."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, name: str, tokenizer: Tokenizer) -> None:
+        self._name = name
         self._tokenizer = tokenizer
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """See `Engine`."""
-        with _one_thread():
+        with _one_thread(), refusals(f"{self._name}: the tokenizers library cannot encode the text with it", "choose another tokenizer"):
             return [found.ids for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def decode(self, ids: list[list[int]]) -> list[str]:

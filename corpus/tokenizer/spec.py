@@ -72,6 +72,9 @@ class TokenizerSpec(Model):
         value = as_tuple(value)
         if isinstance(value, tuple) and any(not symbol for symbol in value):
             raise ValueError("a symbol is a text of at least one character; one is empty")
+        for symbol in value if isinstance(value, tuple) else ():
+            if isinstance(symbol, str) and any("\ud800" <= char <= "\udfff" for char in symbol):
+                raise ValueError(f"the symbol {symbol!r} is no text: half of a surrogate pair, or a byte that is not UTF-8")
         return value
 
     @property

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from corpus.errors import DataError
+from corpus.errors import DataError, UsageError
 from corpus.splits.templates import TEMPLATES
 from corpus.tokenizer.bpe import train
 from corpus.tokenizer.pattern import pre_tokenizer
@@ -142,3 +142,32 @@ def test_symbols_are_one_token_wherever_they_are() -> None:
         assert found.encode(f"a{symbol}b", add_special_tokens=False).ids[1:-1] == [found.token_to_id(symbol)]
     assert found.decode(found.encode("a\n\nhello新冠病毒").ids) == "a\n\nhello新冠病毒"
     assert len(set(found.get_vocab().values())) == found.get_vocab_size()
+
+
+def test_of_equally_frequent_merges_those_within_characters_come_first() -> None:
+    text = "".join(map(chr, range(0xE000, 0xE100))) * 2
+    found = train([pl.Series([text])], TokenizerSpec(vocab_size=400), CHATML).tokenizer
+    assert found.decode(found.encode(text, add_special_tokens=False).ids) == text
+
+
+@pytest.mark.parametrize(
+    ("symbol", "says"),
+    [
+        ("</s>", "the special token '</s>'"), ("a</s>", "holds, the special token"), ("a<", "ends as"), ("caf\u00e9", "come back as others"),
+        ("\u0120", "come back as others"),
+    ],
+)  # fmt: skip
+def test_symbols_that_hide_special_tokens_or_bytes_are_refused(symbol: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        train([pl.Series(["text"])], TokenizerSpec(vocab_size=400), specials(TEMPLATES["plain"], (symbol,)))
+
+
+@pytest.mark.parametrize("symbols", [("<", "</", "</s"), ("a", "b", "ab"), ("the", "\x00", "\u4f60\u597d", "\u0301", "x" * 5000)])
+def test_symbols_that_are_bytes_or_learnt_texts_leave_no_holes(symbols: tuple[str, ...]) -> None:
+    texts = ["the ab \u4f60\u597d\u4e16\u754c the\x00 a\u0301 </s> <b> then " * 9]
+    found = train([pl.Series(texts)], TokenizerSpec(vocab_size=300), specials(TEMPLATES["plain"], symbols)).tokenizer
+    assert sorted(found.get_vocab().values()) == list(range(found.get_vocab_size()))
+    assert found.get_vocab_size() <= 300
+    assert found.encode("a</s>").ids[-1] == found.token_to_id("</s>")
+    found.encode_special_tokens = True
+    assert found.decode(found.encode(texts[0]).ids, skip_special_tokens=False) == texts[0]

@@ -101,15 +101,15 @@ def test_merging_begins_with_bytes_where_characters_are_not_whole() -> None:
     assert rows(fast(pa.array(texts))) == [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
 
 
-@pytest.mark.parametrize("change", ["normalizer", "pattern", "dropout", "ignore_merges", "byte", "lstrip", "kind", "unknown"])
+@pytest.mark.parametrize("change", ["normalizer", "pattern", "number", "ignore_merges", "byte", "lstrip", "kind", "unknown"])
 def test_what_is_not_known_is_left_to_the_library(change: str) -> None:
     told = json.loads(ours("human-assistant"))
     if change == "normalizer":
         told["normalizer"] = {"type": "NFC"}
     elif change == "pattern":
         told["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] += "|x"
-    elif change == "dropout":
-        told["model"]["dropout"] = 0.5
+    elif change == "number":
+        told["added_tokens"].append({**told["added_tokens"][-1], "id": 2**31 + 5, "content": "<another>"})
     elif change == "ignore_merges":
         told["model"]["ignore_merges"] = True
     elif change == "byte":
@@ -126,6 +126,35 @@ def test_what_is_not_known_is_left_to_the_library(change: str) -> None:
         assert tables(told) is None
         return
     assert isinstance(prepared(json.dumps(told).encode(), HERE)[1], Library)
+
+
+def test_nothing_is_left_to_chance() -> None:
+    told = json.loads(ours("human-assistant"))
+    told["model"]["dropout"] = 0.9
+    texts = ["长江是中国 the same text " * 9] * 2
+    first, second = rows(prepared(json.dumps(told).encode(), HERE)[1](pa.array(texts)))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        b"[" * 100_000, b"null", {"model": None}, {"added_tokens": 5}, {"added_tokens": [{"id": 3}]}, {"decoder": [1]},
+        {"normalizer": {"type": "Replace", "pattern": {"Regex": "("}, "content": ""}},
+        {"model": {"type": "WordLevel", "vocab": {"a": 2**32 - 1}, "unk_token": "a"}},
+    ],
+)  # fmt: skip
+def test_files_that_are_no_tokenizers_are_refused(change: bytes | dict[str, object]) -> None:
+    raw = change if isinstance(change, bytes) else json.dumps({**json.loads(ours("human-assistant")), **change}).encode()
+    with pytest.raises(DataError):
+        prepared(raw, HERE)
+
+
+def test_a_pattern_that_does_not_end_is_an_error_of_the_tokenizer() -> None:
+    told = json.loads(ours("human-assistant"))
+    told["pre_tokenizer"] = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+    with pytest.raises(DataError, match="cannot encode"):
+        prepared(json.dumps(told).encode(), HERE)[1](pa.array(["a" * 60 + "b"]))
 
 
 @pytest.mark.parametrize("kind", KINDS)

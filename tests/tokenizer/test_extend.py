@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -428,3 +429,30 @@ def test_the_order_of_counts_is_kept(tmp_path: Path) -> None:
     few, many = extend(folder, LEARNT, 20), extend(folder, LEARNT, 60)
     assert many.tokens[: len(few.tokens)] == few.tokens
     assert np.array_equal([t.id for t in few.tokens], np.arange(few.base.rows, few.rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"added_tokens": None}, "does not read it"),
+        ({"model": {"vocab": {"a": None}}}, "does not read it"),
+        ({"model": {"merges": [["a", "b", "c"]]}}, "does not read it"),
+        ({"model": {"vocab": {"zzz": 2**31}}}, "the highest id"),
+        ({"added_tokens": [{"id": 9000, "content": "a", "special": False}]}, "makes it"),
+    ],
+)
+def test_a_file_that_the_library_does_not_read_as_it_says_is_refused(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    from tests.tokenizer.small import byte_level
+
+    told = json.loads(byte_level().to_str())
+    for key, value in change.items():
+        if key == "added_tokens" and value is not None:
+            told[key] += [{**told[key][0], **token} for token in value]
+        elif isinstance(value, dict):
+            for name, new in value.items():
+                told[key][name] = {**told[key][name], **new} if isinstance(new, dict) else told[key][name] + new
+        else:
+            told[key] = value
+    (tmp_path / "tokenizer.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match=says):
+        extend_base.read(tmp_path)

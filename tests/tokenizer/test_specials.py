@@ -122,3 +122,34 @@ def test_a_folder_of_ours_is_replaced_and_another_one_is_not(folders: dict[str, 
         write_folder(out / "tokenizer.json", small, tokens, None, {})
     (tmp_path / "empty").mkdir()
     write_folder(tmp_path / "empty", small, tokens, None, {})
+
+
+def test_nothing_that_lies_in_a_folder_of_ours_is_lost_and_links_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = specials(TEMPLATES["plain"])
+    small = train([pl.Series(["ab ab"])], TokenizerSpec(vocab_size=300), tokens)
+    out, link = tmp_path / "tokenizer", tmp_path / "link"
+    link.symlink_to("tokenizer")
+    write_folder(link, small, tokens, None, {"kind": "bpe"})
+    write_folder(link, small, tokens, None, {"kind": "again"})
+    assert link.is_symlink()
+    assert (read_manifest(out) or {})["kind"] == "again"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "tokenizer"]
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="a tokenizer and notes"):
+        write_folder(out, small, tokens, None, {})
+    assert (out / "notes.txt").read_text() == "mine"
+    with pytest.raises(UsageError, match="no folder that can be written to"):
+        write_folder(out / "notes.txt" / "deeper", small, tokens, None, {})
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    write_folder(Path(), small, tokens, None, {})
+    assert read_manifest(tmp_path / "empty") is not None
+
+
+def test_what_a_killed_run_left_is_swept(tmp_path: Path) -> None:
+    tokens = specials(TEMPLATES["plain"])
+    small = train([pl.Series(["ab ab"])], TokenizerSpec(vocab_size=300), tokens)
+    for left in (".t.yuliao-tmp", ".t.yuliao-old"):
+        (tmp_path / left / "half").mkdir(parents=True)
+    write_folder(tmp_path / "t", small, tokens, None, {})
+    assert [p.name for p in tmp_path.iterdir()] == ["t"]

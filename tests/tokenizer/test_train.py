@@ -129,6 +129,7 @@ def test_the_command(warehouse: Path, tmp_path: Path) -> None:
         (["--vocab", "12"], "greater than or equal to 300"),
         (["--recipe", "chatbloom"], "no build of recipe"),
         (["--symbol", ""], "one is empty"),
+        (["--symbol", "\udcff"], "is no text"),
     ],
 )
 def test_mistakes_are_told(warehouse: Path, tmp_path: Path, given: list[str], says: str) -> None:
