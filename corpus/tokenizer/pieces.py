@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -18,22 +19,28 @@ _ASSIGNED = (range(0xD800), range(0xE000, 0x34000), range(0xE0000, 0xE0200))
 
 @cache
 def classes() -> np.ndarray:
-    """The class of every code point (uint8[0x110000]), as the library's own regular expressions see it: Unicode's versions differ.
+    """The class of every code point (uint8[0x110000])."""
+    table = seen(((LETTER, LETTERS), (IDEOGRAPH, HAN), (NUMBER, NUMBERS), (BLANK, r"\s")))
+    table[[0x0A, 0x0D]] = BREAK
+    return table
 
-    Takes some half of a second, once a process.
+
+def seen(patterns: Sequence[tuple[int, str]]) -> np.ndarray:
+    """A number for every code point (uint8[0x110000]): that of the last pattern that it matches, or 0.
+
+    As the library's own regular expressions see it: Unicode's versions differ. Takes some half of a second.
     """
     from tokenizers import Regex, pre_tokenizers
 
     codes = np.concatenate([np.arange(r.start, r.stop) for r in _ASSIGNED])
     text = "".join(map(chr, codes.tolist()))
     table = np.zeros(0x110000, dtype=np.uint8)
-    for number, pattern in ((LETTER, LETTERS), (IDEOGRAPH, HAN), (NUMBER, NUMBERS), (BLANK, r"\s")):
+    for number, pattern in patterns:
         others = pre_tokenizers.Split(Regex(pattern), "removed").pre_tokenize_str(text)
         inside = np.ones(len(codes), dtype=np.bool_)
         for _, (start, end) in others:
             inside[start:end] = False
         table[codes[inside]] = number
-    table[[0x0A, 0x0D]] = BREAK
     return table
 
 
@@ -54,7 +61,7 @@ def split(offsets: np.ndarray, data: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 @njit(cache=True, nogil=True)
-def _code(data: np.ndarray, at: int) -> tuple[np.int64, int]:
+def code_at(data: np.ndarray, at: int) -> tuple[np.int64, int]:
     """The character at a byte, and where the next one begins."""
     b = np.int64(data[at])
     if b < 0x80:
@@ -74,7 +81,7 @@ def _run(data: np.ndarray, at: int, end: int, table: np.ndarray, kind: int, most
     for _ in range(most):
         if at >= end:
             break
-        code, after = _code(data, at)
+        code, after = code_at(data, at)
         if table[code] != kind:
             break
         at = after
@@ -97,7 +104,7 @@ def _contraction(data: np.ndarray, at: int, end: int, table: np.ndarray) -> int:
     if after < 0:
         return -1
     if after < end:
-        code, _ = _code(data, after)
+        code, _ = code_at(data, after)
         if table[code] == LETTER:
             return -1
     return after
@@ -106,7 +113,7 @@ def _contraction(data: np.ndarray, at: int, end: int, table: np.ndarray) -> int:
 @njit(cache=True, nogil=True)
 def _piece(data: np.ndarray, at: int, end: int, table: np.ndarray) -> int:
     """Where the piece that begins at `at` ends: the alternatives of the pattern, in their order."""
-    code, after = _code(data, at)
+    code, after = code_at(data, at)
     kind = table[code]
     if code == 0x27 or code == 0x2019:
         found = _contraction(data, after, end, table)
@@ -138,7 +145,7 @@ def _piece(data: np.ndarray, at: int, end: int, table: np.ndarray) -> int:
     # White space: up to its last line break; without one all but the last, which goes with what follows.
     last_break, last, here = -1, at, at
     while here < end:
-        code, after = _code(data, here)
+        code, after = code_at(data, here)
         kind = table[code]
         if kind < BLANK:
             break

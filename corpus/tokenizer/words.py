@@ -34,7 +34,7 @@ from corpus.errors import DataError, UsageError
 from corpus.text.marks import utf8
 from corpus.tokenizer import bpe
 from corpus.tokenizer.counts import Counter, Counts, count
-from corpus.tokenizer.pieces import IDEOGRAPH, _code, classes
+from corpus.tokenizer.pieces import IDEOGRAPH, classes, code_at
 from corpus.tokenizer.spec import TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials
 
@@ -214,11 +214,11 @@ def _leads(data: np.ndarray, offsets: np.ndarray, table: np.ndarray) -> np.ndarr
     """How many characters stand before the Han ones of a piece, 0 or 1; -1 where there are no Han ones (int64[p])."""
     out = np.full(len(offsets) - 1, -1, dtype=np.int64)
     for p in range(len(offsets) - 1):
-        code, after = _code(data, offsets[p])
+        code, after = code_at(data, offsets[p])
         if table[code] == IDEOGRAPH:
             out[p] = 0
         elif after < offsets[p + 1]:
-            code, _ = _code(data, after)
+            code, _ = code_at(data, after)
             if table[code] == IDEOGRAPH:
                 out[p] = 1
     return out

@@ -121,9 +121,9 @@ def test_what_is_not_known_is_left_to_the_library(change: str) -> None:
     else:
         told["model"]["cache_capacity"] = 5
     if change == "unknown":
-        from corpus.tokenizer.fast import tables
+        from corpus.tokenizer.fast import encoder
 
-        assert tables(told) is None
+        assert encoder(told) is None
         return
     assert isinstance(prepared(json.dumps(told).encode(), HERE)[1], Library)
 
