@@ -107,7 +107,7 @@ def prepared(settings: bytes, path: Path, marks: Sequence[str] = ()) -> tuple[To
     """
     from tokenizers import Tokenizer
 
-    from corpus.tokenizer import composed, fast, fast_spm
+    from corpus.tokenizer import composed, fast, fast_spm  # they need this file
 
     try:
         told: dict[str, Any] = json.loads(settings)
@@ -122,6 +122,7 @@ def prepared(settings: bytes, path: Path, marks: Sequence[str] = ()) -> tuple[To
         raise DataError(f"{path} is no tokenizer that the tokenizers library reads ({e}); save it again with its save()") from e
     tokenizer.encode_special_tokens = True
     library = Library(tokenizer)
+    told = json.loads(tokenizer.to_str())  # with everything that an older file leaves unsaid
     return tokenizer, fast.encoder(told) or fast_spm.encoder(told) or composed.encoder(told, library) or library
 
 

@@ -23,12 +23,10 @@ _SIGN, _LETTER, _NUMBER, _BLANK, _BREAK, _STOP = 0, 1, 2, 3, 4, 5
 _GPT2, _GPT4, _BLOOM = 0, 1, 2
 """Whose rules: apostrophes and blanks differ."""
 
-_CL100K = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_KNOWN = {
-    _CL100K % "": (_GPT4, 1),  # Qwen 2 and 3
-    _CL100K % "{1,3}": (_GPT4, 3),  # LLaMA 3
-    r" ?[^(\s|[.,!?…。，、।۔،])]+": (_BLOOM, 0),
-}
+QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3 = QWEN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
+_KNOWN = {QWEN: (_GPT4, 1), LLAMA3: (_GPT4, 3), BLOOM: (_BLOOM, 0)}
 """Regular expressions in files: whose rules they are, and how many digits go together."""
 
 _NO_LIMIT = 1 << 62

@@ -50,8 +50,8 @@ PARTS = [
     "<think>",
     "\u1100",
     "\u1161",
-    "가",
-    "豈",
+    "\uac00",
+    "\uf900",
     "é",
 ]
 TEXTS = st.one_of(st.lists(st.sampled_from(PARTS), max_size=30).map("".join), st.text(max_size=40))
@@ -142,6 +142,13 @@ def test_texts_that_composing_changes_have_the_librarys_places() -> None:
             same = slice(alone.offsets[i], alone.offsets[i + 1])
             want = list(zip(alone.starts[same].tolist(), alone.ends[same].tolist(), strict=True))
         assert list(zip(found.starts[at].tolist(), found.ends[at].tolist(), strict=True)) == want
+
+
+def test_an_older_file_that_leaves_unsaid_what_is_so_by_itself() -> None:
+    told = json.loads(made("gpt2"))
+    del told["pre_tokenizer"]["use_regex"]
+    told["model"] = {"vocab": told["model"]["vocab"], "merges": [" ".join(pair) for pair in told["model"]["merges"]]}
+    assert isinstance(prepared(json.dumps(told).encode(), Path("tokenizer.json"))[1], Fast)
 
 
 @pytest.mark.parametrize("change", ["prefix", "pattern", "behavior", "order", "nfkc", "unreached"])
