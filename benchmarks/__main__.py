@@ -60,7 +60,7 @@ def main() -> None:
         "build": lambda: (found := build.run(given.data, given.pairs), table(build.HEAD, build.rows(found))),
         "clean": lambda: (found := clean.run(given.data, given.pairs), clean.show(found)),
         "render": lambda: (found := render.run(min(given.mb, 30), given.pairs), render.show(found)),
-        "encode": lambda: (found := encode.run(given.mb, given.pairs), encode.show(found)),
+        "encode": lambda: (found := encode.run(given.mb, given.pairs, encode.KINDS), encode.show(found)),
         **{name: lambda name=name: _alone(name, given.data) for name in _ALONE},  # type: ignore[misc]
     }
     if unknown := [name for name in given.names if name not in benchmarks]:

@@ -109,7 +109,7 @@ def prepared(settings: bytes, path: Path, marks: Sequence[str] = ()) -> tuple[To
     """
     from tokenizers import Tokenizer
 
-    from corpus.tokenizer.fast import Fast, tables
+    from corpus.tokenizer import composed, fast, fast_spm  # they need this file
 
     with refusals(f"{path} is no tokenizer that the tokenizers library reads", "save it again with its save()"):
         told: dict[str, Any] = json.loads(settings)
@@ -121,8 +121,9 @@ def prepared(settings: bytes, path: Path, marks: Sequence[str] = ()) -> tuple[To
         tokenizer = Tokenizer.from_str(json.dumps(told))
     check_ids(max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1), str(path))
     tokenizer.encode_special_tokens = True
-    ours = tables(told)
-    return tokenizer, Library(tokenizer) if ours is None else Fast(ours)
+    library = Library(tokenizer)
+    told = json.loads(tokenizer.to_str())  # with everything that an older file leaves unsaid
+    return tokenizer, fast.encoder(told) or fast_spm.encoder(told) or composed.encoder(told, library) or library
 
 
 def check_marks(tokenizer: Tokenizer, template: Template, path: Path) -> None:
@@ -232,20 +233,28 @@ def by_kind(texts: pa.Array, documents: np.ndarray, way: Way) -> Encoded:
     """
     if way.rendered is None or documents.all():
         return way.encoder(texts)
-    each = [way.encoder(texts.filter(pa.array(documents))), way.rendered(texts.filter(pa.array(~documents)))]
-    counts = np.empty(len(texts), dtype=np.int64)
-    for encoded, which in zip(each, (documents, ~documents), strict=True):
-        counts[which] = np.diff(encoded.offsets)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    of_document = np.repeat(documents, counts)
+    return together(documents, way.rendered(texts.filter(pa.array(~documents))), way.encoder(texts.filter(pa.array(documents))))
+
+
+def together(which: np.ndarray, others: Encoded, those: Encoded) -> Encoded:
+    """The tokens of texts that were encoded in two ways, in the order of texts.
+
+    Args:
+        which: the texts that were encoded in the second way (bool[n]).
+        others: the tokens of the others.
+        those: their tokens; places are in the same units.
+    """
+    counts = np.empty(len(which), dtype=np.int64)
+    counts[~which], counts[which] = np.diff(others.offsets), np.diff(those.offsets)
+    of_those = np.repeat(which, counts)
 
     def joined(name: str) -> np.ndarray:
-        first, second = (getattr(encoded, name) for encoded in each)
-        out = np.empty(offsets[-1], dtype=first.dtype)
-        out[of_document], out[~of_document] = first, second
+        out = np.empty(len(of_those), dtype=getattr(those, name).dtype)
+        out[~of_those], out[of_those] = getattr(others, name), getattr(those, name)
         return out
 
-    return Encoded(joined("ids"), offsets, joined("starts"), joined("ends"), each[0].in_bytes)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return Encoded(joined("ids"), offsets, joined("starts"), joined("ends"), those.in_bytes)
 
 
 FIGURES = ("rows", "tokens", "learned", "bytes")

@@ -1,4 +1,4 @@
-"""The kernels of `corpus.tokenizer.fast`: added tokens found, pieces looked up or merged, places counted.
+"""The kernels of `corpus.tokenizer.fast`: added tokens found, pieces looked up, merged or divided, places counted.
 
 All of them are in one file: a kernel that is cached on disk does not notice that another file's has changed.
 """
@@ -40,7 +40,7 @@ def fill(table: np.ndarray, keys: np.ndarray, values: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _merge(table: np.ndarray, left: int, right: int) -> np.uint64:
+def _merge(table: np.ndarray, left: np.uint64, right: np.uint64) -> np.uint64:
     """Rank and new symbol of a pair; all ones where it is none."""
     slots = len(table) // 2
     key = np.uint64(left) << np.uint64(32) | np.uint64(right)
@@ -71,10 +71,14 @@ def _longest(data: np.ndarray, at: int, end: int, added: np.ndarray, bounds: np.
 
 
 @njit(cache=True, nogil=True)
-def count_added(data: np.ndarray, at: np.ndarray, first: np.ndarray, added: np.ndarray, bounds: np.ndarray, ids: np.ndarray) -> int:
-    """How many added tokens that have an id stand in texts."""
+def count_added(
+    data: np.ndarray, at: np.ndarray, known: np.ndarray, first: np.ndarray, added: np.ndarray, bounds: np.ndarray, ids: np.ndarray
+) -> int:
+    """How many added tokens that have an id stand in texts; those that are known to be tokens are not looked at."""
     found = 0
     for row in range(len(at) - 1):
+        if known[row] >= 0:
+            continue
         i, end = at[row], at[row + 1]
         while i < end:
             if first[data[i]]:
@@ -89,14 +93,20 @@ def count_added(data: np.ndarray, at: np.ndarray, first: np.ndarray, added: np.n
 
 @njit(cache=True, nogil=True)
 def cut_added(
-    data: np.ndarray, at: np.ndarray, first: np.ndarray, added: np.ndarray, bounds: np.ndarray, ids: np.ndarray, cuts: np.ndarray,
-    marks: np.ndarray, rows: np.ndarray,
+    data: np.ndarray, at: np.ndarray, known: np.ndarray, first: np.ndarray, added: np.ndarray, bounds: np.ndarray, ids: np.ndarray,
+    cuts: np.ndarray, marks: np.ndarray, rows: np.ndarray,
 ) -> int:  # fmt: skip
     """Cuts texts at their added tokens: where each segment begins, its id where it is one, and how many segments the texts before have."""
     n = 0
     cuts[0] = at[0]
     for row in range(len(at) - 1):
         i, end = at[row], at[row + 1]
+        if known[row] >= 0:
+            marks[n] = known[row]
+            cuts[n + 1] = end
+            n += 1
+            rows[row + 1] = n
+            continue
         begin = i
         while i < end:
             if first[data[i]]:
@@ -126,12 +136,15 @@ def cut_added(
 @njit(cache=True, nogil=True)
 def merged(
     data: np.ndarray, bounds: np.ndarray, marks: np.ndarray, rows: np.ndarray, ends: np.ndarray, counts: np.ndarray, letters: np.ndarray,
-    whole: np.ndarray, merges: np.ndarray, pieces: np.ndarray, tokens: np.ndarray, out: np.ndarray, offsets: np.ndarray,
+    whole: np.ndarray, merges: np.ndarray, scores: np.ndarray, endings: np.ndarray, pieces: np.ndarray, tokens: np.ndarray, out: np.ndarray,
+    offsets: np.ndarray,
 ) -> int:  # fmt: skip
-    """Pieces → ids; returns how many."""
+    """Pieces → ids, by merging, or by the best way to divide them where there are scores; returns how many."""
     total = 0
     symbols = np.empty(1024, dtype=np.int32)
     found = np.empty(1024, dtype=np.uint64)
+    best = np.empty(1024 if len(scores) else 0, dtype=np.float64)
+    back = np.empty((len(best), 2), dtype=np.int64)
     key = np.empty(WORDS, dtype=np.uint64)
     for row in range(len(rows) - 1):
         for segment in range(rows[row], rows[row + 1]):
@@ -168,14 +181,19 @@ def merged(
                         total += tokens[slot, 0]
                         at = end
                         continue
-                if size > len(symbols):
+                if size >= len(symbols):
                     symbols = np.empty(2 * size, dtype=np.int32)
                     found = np.empty(2 * size, dtype=np.uint64)
-                n = _spelled(data, at, end, letters, whole, symbols)
-                if n > _SHORT:
-                    n = _merge_long(symbols, n, merges)
-                elif n > 1:
-                    n = _merge_short(symbols, n, merges, found)
+                    best = np.empty(2 * size if len(scores) else 0, dtype=np.float64)
+                    back = np.empty((len(best), 2), dtype=np.int64)
+                if len(scores):
+                    n = _divided(data, at, end, letters, merges, scores, endings, best, back, symbols)
+                else:
+                    n = _spelled(data, at, end, letters, whole, symbols)
+                    if n > _SHORT:
+                        n = _merge_long(symbols, n, merges)
+                    elif n > 1:
+                        n = _merge_short(symbols, n, merges, found)
                 for k in range(n):
                     out[total + k] = symbols[k]
                 total += n
@@ -212,6 +230,59 @@ def _spelled(data: np.ndarray, at: int, end: int, letters: np.ndarray, whole: np
             symbols[n] = letters[data[at + k]]
             n += 1
         at += size
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _divided(
+    data: np.ndarray, at: int, end: int, letters: np.ndarray, tree: np.ndarray, scores: np.ndarray, endings: np.ndarray, best: np.ndarray,
+    back: np.ndarray, symbols: np.ndarray,
+) -> int:  # fmt: skip
+    """The tokens whose scores come to most, of equal ones those found first; characters without a token in bytes. Returns how many.
+
+    `tree` has for a node and a byte the next node; `endings` the token that ends at each, or -1; the last score is that of no token.
+    """
+    none = np.uint64(0xFFFFFFFFFFFFFFFF)
+    size = end - at
+    for i in range(size + 1):
+        back[i, 0] = -1
+    best[0] = 0.0
+    i = 0
+    while i < size:
+        b = np.int64(data[at + i])
+        step = 1 if b < 0x80 else 2 if b < 0xE0 else 3 if b < 0xF0 else 4
+        alone = False
+        node, k = np.uint64(0), i
+        while k < size:
+            node = _merge(tree, node, data[at + k])
+            if node == none:
+                break
+            k += 1
+            token = endings[node]
+            if token >= 0:
+                score = best[i] + scores[token]
+                if back[k, 0] < 0 or score > best[k]:
+                    best[k], back[k, 0], back[k, 1] = score, i, token
+                alone = alone or k == i + step
+        if not alone:
+            k = i + step
+            score = best[i] + scores[-1]
+            if back[k, 0] < 0 or score > best[k]:
+                best[k], back[k, 0], back[k, 1] = score, i, -1
+        i += step
+    n = 0
+    while i > 0:
+        before = back[i, 0]
+        if back[i, 1] >= 0:
+            symbols[n] = back[i, 1]
+            n += 1
+        else:
+            for k in range(i - 1, before - 1, -1):
+                symbols[n] = letters[data[at + k]]
+                n += 1
+        i = before
+    for k in range(n // 2):
+        symbols[k], symbols[n - 1 - k] = symbols[n - 1 - k], symbols[k]
     return n
 
 

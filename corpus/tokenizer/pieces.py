@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -18,22 +19,28 @@ _ASSIGNED = (range(0xD800), range(0xE000, 0x34000), range(0xE0000, 0xE0200))
 
 @cache
 def classes() -> np.ndarray:
-    """The class of every code point (uint8[0x110000]), as the library's own regular expressions see it: Unicode's versions differ.
+    """The class of every code point (uint8[0x110000])."""
+    table = seen(((LETTER, LETTERS), (IDEOGRAPH, HAN), (NUMBER, NUMBERS), (BLANK, r"\s")))
+    table[[0x0A, 0x0D]] = BREAK
+    return table
 
-    Takes some half of a second, once a process.
+
+def seen(patterns: Sequence[tuple[int, str]]) -> np.ndarray:
+    """A number for every code point (uint8[0x110000]): that of the last pattern that it matches, or 0.
+
+    As the library's own regular expressions see it: Unicode's versions differ. Takes some half of a second.
     """
     from tokenizers import Regex, pre_tokenizers
 
     codes = np.concatenate([np.arange(r.start, r.stop) for r in _ASSIGNED])
     text = "".join(map(chr, codes.tolist()))
     table = np.zeros(0x110000, dtype=np.uint8)
-    for number, pattern in ((LETTER, LETTERS), (IDEOGRAPH, HAN), (NUMBER, NUMBERS), (BLANK, r"\s")):
+    for number, pattern in patterns:
         others = pre_tokenizers.Split(Regex(pattern), "removed").pre_tokenize_str(text)
         inside = np.ones(len(codes), dtype=np.bool_)
         for _, (start, end) in others:
             inside[start:end] = False
         table[codes[inside]] = number
-    table[[0x0A, 0x0D]] = BREAK
     return table
 
 
