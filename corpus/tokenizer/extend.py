@@ -37,7 +37,7 @@ from corpus.errors import UsageError
 from corpus.tokenizer import base as bases
 from corpus.tokenizer.base import Base, Encoder, Layout
 from corpus.tokenizer.extend_pieces import Cutter, Pieces
-from corpus.tokenizer.folder import replacing
+from corpus.tokenizer.folder import check_above, replacing
 from corpus.tokenizer.merges import Merges, learn
 from corpus.tokenizer.spm_format import Piece, Type, appended
 from corpus.warehouse.commit import write_bytes
@@ -265,8 +265,9 @@ def check_place(folder: Path) -> None:
     """Sees to it that nothing is lost by writing a tokenizer into a folder.
 
     Raises:
-        UsageError: when there is something in it.
+        UsageError: when there is something in it, or it cannot be made.
     """
+    check_above(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: there is something already; name a folder that is new or empty, so that no tokenizer is overwritten")
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -451,4 +452,4 @@ def test_a_file_that_the_library_does_not_read_as_it_says_is_refused(tmp_path: P
             told[key] = value
     (tmp_path / "tokenizer.json").write_text(json.dumps(told))
     with pytest.raises(DataError, match=says):
-        read(tmp_path)
+        bases.read(tmp_path)
