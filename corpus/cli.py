@@ -351,7 +351,7 @@ def tokenizer_train(recipe: str, warehouse: Path, out: Path | None, as_json: boo
 
 @tokenizer.command("extend")
 @click.argument("base", type=click.Path(path_type=Path))
-@click.option("--add", type=click.IntRange(1), required=True, help="Tokens to add, at most.")
+@click.option("--add", type=click.IntRange(1, 1_000_000), required=True, help="Tokens to add, at most.")
 @click.option("--recipe", help="Learn from the tokenizer split of its build.  [default: the last one built]")
 @_warehouse_option
 @click.option("--text", type=click.Path(path_type=Path), help="Learn from a file: parquet or JSON lines with a column text, or .txt.")

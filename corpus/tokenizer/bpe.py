@@ -64,7 +64,7 @@ def from_counts(counts: Counts, spec: TokenizerSpec, specials: Specials) -> Trai
         UsageError: when a symbol cannot be a token of its own.
     """
     if not len(counts.counts):
-        raise DataError("there is no text to learn a tokenizer from: the split is empty")
+        raise DataError("there is no text to learn a tokenizer from: the split is empty, or the sample smaller than a row")
     letters = alphabet()
     _check_symbols(specials, letters)
     reserved = [*specials.special, *specials.plain]

@@ -67,6 +67,10 @@ def report(names: Sequence[str], recipe: str | None, root: Path, text: Path | No
     Raises:
         CorpusError: when a tokenizer or the text cannot be read.
     """
+    if plot is not None:
+        from corpus.tokenizer import plot as drawing
+
+        drawing.check_place(plot)
     if text is not None:
         if recipe is not None:
             raise UsageError("give either --recipe, for the rows that its tokenizers were not trained on, or --text FILE")
@@ -77,9 +81,7 @@ def report(names: Sequence[str], recipe: str | None, root: Path, text: Path | No
         about = _about(found.build.recipe, len(held))
     made = measured(_each(names), held, about, tell=lambda name: None if how == "json" else ERR.print(f"measuring {name}", markup=False))
     if plot is not None:
-        from corpus.tokenizer.plot import plot as draw
-
-        draw(made, plot)
+        drawing.plot(made, plot)
     match how:
         case "json":
             write(as_json(made) + "\n")

@@ -36,7 +36,7 @@ from corpus.splits.groups import cuts
 from corpus.splits.templates import TEMPLATES, Template
 from corpus.tokenizer.encode import BATCH_BYTES, Figures, Way, check_marks, encode_rows, lengths, one, prepared, width
 from corpus.tokenizer.encoded import MANIFEST, SEQUENCES, Layout, writing
-from corpus.tokenizer.folder import check_outside
+from corpus.tokenizer.folder import check_above, check_outside
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK, reading, write_bytes
 from corpus.warehouse.lock import writer_lock
@@ -142,6 +142,7 @@ def check_out(out: Path, root: Path) -> None:
         UsageError: when it is no folder, holds something else, or is in the warehouse.
     """
     check_outside(out, root)
+    check_above(out)
     if not out.exists():
         return
     if not out.is_dir():

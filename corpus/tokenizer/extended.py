@@ -21,7 +21,7 @@ import orjson
 from corpus.errors import UsageError
 from corpus.tokenizer import extend_base
 from corpus.tokenizer.extend_base import Base, Encoder, Layout
-from corpus.tokenizer.folder import GAIN, MANIFEST, MODEL, REPORT, replacing
+from corpus.tokenizer.folder import GAIN, MANIFEST, MODEL, REPORT, check_above, replacing
 from corpus.tokenizer.spm_format import Piece, Type, appended, pieces
 from corpus.warehouse.commit import write_bytes
 
@@ -97,8 +97,9 @@ def check_empty(folder: Path) -> None:
     """Sees to it that nothing is lost by writing a tokenizer into a folder.
 
     Raises:
-        UsageError: when there is something in it.
+        UsageError: when there is something in it, or it cannot be made.
     """
+    check_above(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: there is something already; name a folder that is new or empty, so that no tokenizer is overwritten")
 

@@ -118,11 +118,7 @@ def check_place(out: Path) -> None:
     Raises:
         UsageError: when there is something else than a tokenizer of ours, or something beside it, or no folder can be made there.
     """
-    above = out.resolve().parent
-    while not above.exists() and above != above.parent:
-        above = above.parent
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"{out}: {above} is no folder that can be written to; choose another one with --out")
+    check_above(out)
     if not out.exists():
         return
     if not out.is_dir():
@@ -132,6 +128,19 @@ def check_place(out: Path) -> None:
         raise UsageError(f"{out} holds something else than a tokenizer that was trained here; choose another folder with --out")
     if others := [name for name in held if not _OURS.fullmatch(name)]:
         raise UsageError(f"{out} holds a tokenizer and {others[0]}, which would be lost; move it, or choose another folder with --out")
+
+
+def check_above(out: Path) -> None:
+    """Sees to it that a folder can be made or replaced, before hours of work are lost.
+
+    Raises:
+        UsageError: when what is above it is no folder, or cannot be written to.
+    """
+    above = out.resolve().parent
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{out}: {above} is no folder that can be written to; choose another one with --out")
 
 
 def check_outside(out: Path, root: Path) -> None:

@@ -31,8 +31,7 @@ def plot(made: Report, path: Path) -> None:
         CorpusError: when matplotlib is not installed.
         UsageError: when the name ends otherwise, or nothing can be written there.
     """
-    if path.suffix.lower() not in _ENDINGS:
-        raise UsageError(f"{path}: expected a name that ends in {' or '.join(_ENDINGS)}")
+    check_place(path)
     try:
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -52,6 +51,18 @@ def plot(made: Report, path: Path) -> None:
             figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
     except OSError as e:
         raise UsageError(f"{path}: cannot be written: {e.strerror or e}") from e
+
+
+def check_place(path: Path) -> None:
+    """Sees to it that a picture can be written, before anything is measured.
+
+    Raises:
+        UsageError: when its name does not end as one's does, or its folder is not there.
+    """
+    if path.suffix.lower() not in _ENDINGS:
+        raise UsageError(f"{path}: expected a name that ends in {' or '.join(_ENDINGS)}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: cannot be written: there is no folder {path.parent}")
 
 
 def _languages(axes: Axes, made: Report, names: list[str]) -> None:

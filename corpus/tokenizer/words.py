@@ -165,6 +165,10 @@ def own(path: Path | None = None) -> Cut:
     return segmenter.lcut
 
 
+_LONGEST = 1000
+"""Characters of a word: jieba keeps every beginning of every word, whose size is the square of it. No piece has more than 32."""
+
+
 def dictionary(path: Path) -> list[tuple[str, int | None, str | None]]:
     """Reads a dictionary in jieba's format.
 
@@ -190,9 +194,11 @@ def dictionary(path: Path) -> list[tuple[str, int | None, str | None]]:
         if not parts:
             continue
         word, *rest = parts
+        if len(word) > _LONGEST:
+            raise DataError(f"{path}, line {number}: {word[:20]!r}… has {len(word):,} characters; expected words of at most {_LONGEST:,}")
         tag = rest.pop() if rest and rest[-1].isascii() and rest[-1].isalpha() else None
-        if rest and not (len(rest) == 1 and rest[0].isascii() and rest[0].isdigit() and int(rest[0]) > 0):
-            found = " ".join(rest)
+        if rest and not (len(rest) == 1 and rest[0].isascii() and rest[0].isdigit() and len(rest[0]) < 19 and int(rest[0]) > 0):
+            found = " ".join(rest)[:60]
             raise DataError(
                 f"{path}, line {number}: {found!r} is no count of {word!r}; expected: word, a number from 1 on, tag (both optional)"
             )

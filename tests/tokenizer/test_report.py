@@ -103,7 +103,7 @@ def test_a_picture(made: Report, tmp_path: Path, ending: str) -> None:
 def test_a_picture_that_cannot_be(made: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"ends in \.png or \.svg"):
         plot(made, tmp_path / "x.pdf")
-    with pytest.raises(UsageError, match="cannot be written: No such file"):
+    with pytest.raises(UsageError, match="cannot be written: there is no folder"):
         plot(made, tmp_path / "none" / "x.png")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(CorpusError, match=r"pip install -e '\.\[tokenizer\]'"):

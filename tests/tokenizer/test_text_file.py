@@ -6,6 +6,8 @@ from pathlib import Path
 
 import orjson
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,3 +70,21 @@ def test_a_column_of_other_things_is_named(tmp_path: Path) -> None:
             text_file.read(tmp_path / name)
     with pytest.raises(UsageError, match="there is no such file"):
         text_file.read(tmp_path / "none.txt")
+
+
+NOT_UTF8 = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [(NOT_UTF8, "cannot be read"), (pa.array([1]), r"text \(Int64\)"), (pa.array([["a"]]), r"text \(List"), (pa.nulls(2), "text")],
+)
+def test_a_column_that_holds_no_text(tmp_path: Path, column: pa.Array, says: str) -> None:
+    pq.write_table(pa.table({"text": column}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=says):
+        text_file.read(tmp_path / "x.parquet")
+
+
+def test_a_source_that_is_no_word_is_the_files_name(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a b", None], "source": [["x"], ["y"]]}), tmp_path / "x.parquet")
+    assert read(tmp_path / "x.parquet")["source"].to_list() == ["x"]

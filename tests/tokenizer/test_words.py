@@ -151,6 +151,8 @@ def test_the_users_words_are_words(tmp_path: Path, slow: words.Cut) -> None:
         ("医院 5\n云计算 five n\n".encode(), 2, "'five' is no count of '云计算'"),
         ("医院 0\n".encode(), 1, "'0' is no count"),
         ("云 计算 5\n".encode(), 1, "is no count of '云'"),
+        (f"医院 {'9' * 5000}\n".encode(), 1, "is no count of '医院'"),
+        (("长" * 1001).encode(), 1, "has 1,001 characters"),
         ("医院 5\n".encode() + "患者".encode("gb18030"), 2, "not UTF-8"),
     ],
 )
