@@ -16,5 +16,7 @@ In the order in which to read them:
 - sentencepiece: `spm`, `spm_seeds` (what unigram begins with), `spm_format` (its file), `spm_model` (its models as `tokenizers` runs them);
 - measuring: `load` (any tokenizer; `ranks`: tiktoken's files), `text_file`, `sizes`, `probes`, `vocabulary`, `measure`, `report`, `plot`;
 - extending: `extend_base` (what there is), `extend_pieces` (its tokens as pieces), `extend`, `extended` (its files), `extend_gain`;
-- encoding splits: `encode_run`, `encode` (any tokenizer), `fast` and `fast_kernels` (ours, compiled), `encoded` (what is written).
+- encoding splits: `encode_run`, `encode` (any tokenizer), `encoded` (what is written); compiled: `fast`, `fast_kernels`, `fast_spm`,
+  `published` (pre-tokenizers of others), `composed` (NFC);
+- `library`: what the `tokenizers` library refuses, as the user's error.
 """

@@ -31,10 +31,9 @@ from numba import njit
 
 from corpus.tokenizer.encode import Encoded
 from corpus.tokenizer.fast import Fast, Tables, hashed, looked_for
-from corpus.tokenizer.spelling import SPACE
+from corpus.tokenizer.spelling import FALLBACKS, SPACE
 from corpus.tokenizer.spm_model import ranges
 
-_BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 _NORMALIZER = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
 _KEYS = {
     "BPE": {
@@ -115,7 +114,7 @@ def encoder(settings: Mapping[str, Any]) -> Spaced | None:
     if settings.get("normalizer") != _NORMALIZER or kind not in _KEYS or set(model) - _KEYS[kind] or not model.get("byte_fallback"):
         return None
     added = settings.get("added_tokens") or []
-    if any(not t["content"] or t["single_word"] or t["lstrip"] or t["rstrip"] or t["content"] in _BYTES for t in added):
+    if any(not t["content"] or t["single_word"] or t["lstrip"] or t["rstrip"] or t["content"] in FALLBACKS for t in added):
         return None
     if any(not t["normalized"] and (" " in t["content"] or SPACE in t["content"]) for t in added):
         return None  # it would matter which of the two a text has
@@ -126,7 +125,7 @@ def encoder(settings: Mapping[str, Any]) -> Spaced | None:
     sizes = np.zeros(max([*vocabulary.values(), *(t["id"] for t in added)]) + 1, dtype=np.int32)
     for token, i in vocabulary.items():
         sizes[i] = len(token.replace(SPACE, " ").encode())
-    sizes[[vocabulary[name] for name in _BYTES]] = 1
+    sizes[[vocabulary[name] for name in FALLBACKS]] = 1
     for t in added:
         sizes[t["id"]] = len(t["content"].replace(SPACE, " ").encode())
     plain = [{**t, "content": t["content"].replace(SPACE, " ")} for t in added]
@@ -143,9 +142,9 @@ def _bpe(settings: Mapping[str, Any], model: Mapping[str, Any]) -> _Found | None
     vocabulary: dict[str, int] = model["vocab"]
     if settings.get("pre_tokenizer") is not None or any(model.get(name) for name in _OFF):
         return None
-    if any(name not in vocabulary for name in (SPACE, *_BYTES)):
+    if any(name not in vocabulary for name in (SPACE, *FALLBACKS)):
         return None
-    spelled = set(_BYTES)
+    spelled = set(FALLBACKS)
     pairs: dict[tuple[int, int], tuple[int, int]] = {}
     joined = set()
     for rank, pair in enumerate(model["merges"]):
@@ -158,7 +157,7 @@ def _bpe(settings: Mapping[str, Any], model: Mapping[str, Any]) -> _Found | None
     for token, i in vocabulary.items():
         if len(token) == 1:
             whole[ord(token)] = i
-    letters = np.array([vocabulary[name] for name in _BYTES], dtype=np.int32)
+    letters = np.array([vocabulary[name] for name in FALLBACKS], dtype=np.int32)
     ascii_ = whole[:0x80].copy()
     ascii_[0x20] = vocabulary[SPACE]
     letters[:0x80] = np.where(ascii_ >= 0, ascii_, letters[:0x80])
@@ -169,7 +168,7 @@ def _bpe(settings: Mapping[str, Any], model: Mapping[str, Any]) -> _Found | None
 def _unigram(settings: Mapping[str, Any], model: Mapping[str, Any]) -> _Found | None:
     scores = np.array([score for _, score in model["vocab"]], dtype=np.float64)
     vocabulary = {token: i for i, (token, _) in enumerate(model["vocab"])}
-    if len(vocabulary) < len(scores) or any(name not in vocabulary for name in _BYTES):
+    if len(vocabulary) < len(scores) or any(name not in vocabulary for name in FALLBACKS):
         return None
     if (scores * _QUANTUM != np.round(scores * _QUANTUM)).any() or (np.abs(scores) > _MOST).any():
         return None
@@ -191,7 +190,7 @@ def _unigram(settings: Mapping[str, Any], model: Mapping[str, Any]) -> _Found | 
             if node == len(endings):
                 endings.append(-1)
         endings[node] = i
-    letters = np.array([vocabulary[name] for name in _BYTES], dtype=np.int32)
+    letters = np.array([vocabulary[name] for name in FALLBACKS], dtype=np.int32)
     return vocabulary, letters, {
         "whole": np.zeros(0, dtype=np.int32), "merges": hashed(tree), "split": Joints.of(joined),
         "scores": np.append(scores, scores.min() - _UNKNOWN), "endings": np.array(endings, dtype=np.int32),
