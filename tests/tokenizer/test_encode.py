@@ -101,15 +101,13 @@ def test_merging_begins_with_bytes_where_characters_are_not_whole() -> None:
     assert rows(fast(pa.array(texts))) == [e.ids for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
 
 
-@pytest.mark.parametrize("change", ["normalizer", "pattern", "number", "byte", "lstrip", "kind", "unknown"])
+@pytest.mark.parametrize("change", ["normalizer", "pattern", "byte", "lstrip", "kind", "unknown"])
 def test_what_is_not_known_is_left_to_the_library(change: str) -> None:
     told = json.loads(ours("human-assistant"))
     if change == "normalizer":
         told["normalizer"] = {"type": "NFKC"}
     elif change == "pattern":
         told["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] += "|x"
-    elif change == "number":
-        told["added_tokens"].append({**told["added_tokens"][-1], "id": 2**31 + 5, "content": "<another>"})
     elif change == "byte":
         told["model"]["vocab"]["xyz"] = told["model"]["vocab"].pop("ÿ")
     elif change == "lstrip":
@@ -124,6 +122,16 @@ def test_what_is_not_known_is_left_to_the_library(change: str) -> None:
         assert encoder(told) is None
         return
     assert isinstance(prepared(json.dumps(told).encode(), HERE)[1], Library)
+
+
+def test_an_added_token_has_the_number_that_the_library_gives_it() -> None:
+    told = json.loads(ours("human-assistant"))
+    told["added_tokens"].append({**told["added_tokens"][-1], "id": 2**31 + 5, "content": "<another>", "special": False})
+    tokenizer, fast = prepared(json.dumps(told).encode(), HERE)
+    assert isinstance(fast, Fast)
+    text = "a <another> b"
+    assert rows(fast(pa.array([text]))) == [tokenizer.encode(text, add_special_tokens=False).ids]
+    assert tokenizer.token_to_id("<another>") in rows(fast(pa.array([text])))[0]
 
 
 def test_nothing_is_left_to_chance() -> None:

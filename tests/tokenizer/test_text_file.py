@@ -87,4 +87,4 @@ def test_a_column_that_holds_no_text(tmp_path: Path, column: pa.Array, says: str
 
 def test_a_source_that_is_no_word_is_the_files_name(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a b", None], "source": [["x"], ["y"]]}), tmp_path / "x.parquet")
-    assert read(tmp_path / "x.parquet")["source"].to_list() == ["x"]
+    assert text_file.read(tmp_path / "x.parquet")["source"].to_list() == ["x"]
