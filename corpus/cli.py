@@ -21,6 +21,13 @@ def _recipe_option(f: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--recipe", default="sample", show_default=True, help="Name of a recipe in recipes/, or path of a YAML file.")(f)
 
 
+def _its_name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """What a build is called by: a recipe's name, also where the recipe is given as a file."""
+    if value is None or not value.endswith((".yaml", ".yml")):
+        return value
+    return str(_load(value, None)[0].name)
+
+
 def _data_option(f: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--data", type=click.Path(path_type=Path), help="Folder of upstream files. [default: the recipe's, or the embedded samples]"
@@ -80,7 +87,7 @@ def plan(recipe: str, data: Path | None, warehouse: Path, verify: bool, everythi
 
 @cli.command()
 @click.argument("row_id")
-@click.option("--recipe", help="Recipe whose build to look at. [default: the last one built]")
+@click.option("--recipe", callback=_its_name, help="Recipe whose build to look at. [default: the last one built]")
 @_warehouse_option
 @_json_option
 def why(row_id: str, recipe: str | None, warehouse: Path, as_json: bool) -> None:
@@ -94,7 +101,7 @@ def why(row_id: str, recipe: str | None, warehouse: Path, as_json: bool) -> None
 @cli.command()
 @click.argument("text", required=False)
 @click.option("--file", type=click.Path(path_type=Path), help="File with the text, UTF-8.")
-@click.option("--recipe", help="Recipe whose build to look at. [default: the last one built]")
+@click.option("--recipe", callback=_its_name, help="Recipe whose build to look at. [default: the last one built]")
 @_warehouse_option
 @click.option("--least", type=click.FloatRange(0.01, 1), default=0.5, show_default=True, help="Similarity that a row must reach.")
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="At most so many rows.")
@@ -123,7 +130,7 @@ def near(
 @cli.command()
 @click.argument("query", required=False)
 @click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--recipe", help="Recipe whose build to ask. [default: the last one built]")
+@click.option("--recipe", callback=_its_name, help="Recipe whose build to ask. [default: the last one built]")
 @_warehouse_option
 @click.option("--format", "how", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 @click.option("--limit", type=click.IntRange(1), default=None, help="At most so many rows.  [default: 1000 in a table, else all]")
@@ -146,7 +153,7 @@ def sql(query: str | None, parameters: tuple[str, ...], recipe: str | None, ware
 
 
 @cli.command()
-@click.option("--recipe", help="Recipe whose build to audit. [default: the last one built]")
+@click.option("--recipe", callback=_its_name, help="Recipe whose build to audit. [default: the last one built]")
 @_warehouse_option
 @_json_option
 def audit(recipe: str | None, warehouse: Path, as_json: bool) -> None:
@@ -222,7 +229,7 @@ def dedup(file: Path, text: str, identity: str | None, unit: str, threshold: flo
 
 @cli.command()
 @click.argument("run_dir", required=False, type=click.Path(path_type=Path))
-@click.option("--recipe", help="Recipe whose requests are answered. [default: the last one built]")
+@click.option("--recipe", callback=_its_name, help="Recipe whose requests are answered. [default: the last one built]")
 @_warehouse_option
 @click.option("--as", "name", metavar="NAME", help="What to call the run in the warehouse.  [default: what its manifest says]")
 @click.option("--replace", is_flag=True, help="Take it in place of another run of the same name.")
@@ -267,7 +274,7 @@ def adopt(
     help="What reads it.",
     type=click.Choice(["alpaca", "sharegpt", "jsonl", "openai", "llama-factory", "hugchat", "chatlm"]),
 )
-@click.option("--recipe", help="Recipe whose build to export. [default: the last one built]")
+@click.option("--recipe", callback=_its_name, help="Recipe whose build to export. [default: the last one built]")
 @click.option("--split", "splits", multiple=True, help="Split; may be given again.  [default: all that the format can say]")
 @click.option(
     "--part", "parts", multiple=True, type=click.Choice(["train", "eval", "test"]), help="Part; may be given again.  [default: all]"
@@ -352,7 +359,7 @@ def tokenizer_train(recipe: str, warehouse: Path, out: Path | None, as_json: boo
 @tokenizer.command("extend")
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option("--add", type=click.IntRange(1, 1_000_000), required=True, help="Tokens to add, at most.")
-@click.option("--recipe", help="Learn from the tokenizer split of its build.  [default: the last one built]")
+@click.option("--recipe", callback=_its_name, help="Learn from the tokenizer split of its build.  [default: the last one built]")
 @_warehouse_option
 @click.option("--text", type=click.Path(path_type=Path), help="Learn from a file: parquet or JSON lines with a column text, or .txt.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the extended tokenizer; new or empty.")
@@ -369,7 +376,7 @@ def tokenizer_extend(base: Path, add: int, recipe: str | None, warehouse: Path, 
 
 @tokenizer.command("report")
 @click.argument("names", nargs=-1, required=True, metavar="TOKENIZER...")
-@click.option("--recipe", help="Measure on what its tokenizers were not trained on.  [default: the last one built]")
+@click.option("--recipe", callback=_its_name, help="Measure on what its tokenizers were not trained on.  [default: the last one built]")
 @_warehouse_option
 @click.option(
     "--text", type=click.Path(path_type=Path), help="Measure on a file instead: parquet or JSON lines with a column text, or .txt."
@@ -390,7 +397,7 @@ def tokenizer_report(
 
 
 @cli.command()
-@click.option("--recipe", help="Recipe whose build to encode. [default: the last one built]")
+@click.option("--recipe", callback=_its_name, help="Recipe whose build to encode. [default: the last one built]")
 @_warehouse_option
 @click.option("--split", "splits", multiple=True, help="Split; may be given again.  [default: all]")
 @click.option(

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
-from corpus.console import ERR, OUT, progress, table, to_json, write
+from corpus.console import ERR, OUT, command, count, progress, table, to_json, write
 from corpus.errors import UsageError
 from corpus.tokenizer import text_file
-from corpus.tokenizer.folder import GAIN, REPORT, check_outside
+from corpus.tokenizer.folder import GAIN, REPORT, check_outside, read_manifest
 from corpus.tokenizer.load import Loaded, load
 from corpus.tokenizer.report import as_json, as_markdown, as_table
 from corpus.tokenizer.report import report as measured
 from corpus.tokenizer.spec import TokenizerSpec
 from corpus.tokenizer.text import texts
-from corpus.tokenizer.train import RUNS
+from corpus.tokenizer.train import FOLDER, RUNS
 from corpus.tokenizer.train import train as trained
 from corpus.warehouse.commit import write_bytes
 
 _HELD = 32
 """Of a file's rows, every so manieth is held out."""
+_FEW = 100
+"""Rows: what is measured on fewer is told so."""
 _ROWS = 1000
 _LEARNT = 100_000_000
 """Bytes that are learnt from: the tokenizer that is extended encodes them first, at some 2 MB/s."""
@@ -35,6 +38,7 @@ def train(root: Path, recipe: str, spec: TokenizerSpec, out: Path | None, *, in_
     """
     found = texts(root, recipe)
     check_outside(out or RUNS, root)
+    before = read_manifest(out or RUNS / found.build.recipe / FOLDER)
     with progress(min(found.bytes, spec.most_bytes), quiet=in_json, what="read") as watch:
         folder, told = trained(found, spec, out, watch)
     if not in_json:
@@ -44,6 +48,8 @@ def train(root: Path, recipe: str, spec: TokenizerSpec, out: Path | None, *, in_
             f"{found.bytes / 1e6:,.1f}) in {told['trained']['seconds']:,.1f} s",
             markup=False,
         )
+        if before is not None:
+            OUT.print(f"it takes the place of another: {before.get('kind')}, {before.get('vocab_size', 0):,} tokens", markup=False)
         if told["vocab_size"] < spec.vocab_size:
             OUT.print(f"{spec.vocab_size:,} tokens were asked for; the text has no more that occur twice", markup=False)
     held = found.held_out()
@@ -58,7 +64,11 @@ def train(root: Path, recipe: str, spec: TokenizerSpec, out: Path | None, *, in_
         return
     if made is not None:
         as_table(made)
-    OUT.print(f"encode the splits with it: corpus encode --recipe {found.build.recipe} --tokenizer {folder}", markup=False)
+        if len(held) < _FEW:
+            OUT.print(f"{count(len(held), 'row')} to measure on: the figures say little", markup=False)
+    where = "" if root == Path("warehouse") else f" --warehouse {shlex.quote(str(root))}"
+    given = f"--recipe {found.build.recipe}{where} --tokenizer {shlex.quote(str(folder))}"
+    OUT.print(f"encode the splits with it: {command()} encode {given}", markup=False)
 
 
 def report(names: Sequence[str], recipe: str | None, root: Path, text: Path | None, plot: Path | None, how: str) -> None:
@@ -105,8 +115,12 @@ def extend(base: Path, add: int, recipe: str | None, root: Path, text: Path | No
         if recipe is not None:
             raise UsageError("give either --recipe, to learn from its tokenizer split, or --text FILE")
         rows = text_file.read(text).with_row_index("at")
-        held = rows.filter(pl.col("at") % _HELD == 0)
-        learnt = rows.filter(pl.col("at") % _HELD != 0)["text"]
+        if len(rows) < 2:
+            raise UsageError(
+                f"{text}: one row of text; expected at least two, one of which is kept back to measure on (rows of a .txt are paragraphs)"
+            )
+        last = (pl.col("at") % _HELD == _HELD - 1) | (pl.col("at") == min(len(rows), _HELD) - 1)
+        held, learnt = rows.filter(last), rows.filter(~last)["text"]
         columns: Iterator[pl.Series] = (learnt[i : i + _ROWS] for i in range(0, len(learnt), _ROWS))
         about = f"every {_HELD}nd row of {text}"
     else:

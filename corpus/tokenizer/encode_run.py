@@ -162,6 +162,8 @@ def plan(
         of every split that is asked for, in all its parts; and which (split, part) are asked for.
     """
     path = tokenizer / TOKENIZER if tokenizer.is_dir() else tokenizer
+    if path.suffix == ".model":
+        raise UsageError(f"{path}: splits are encoded with a tokenizer.json; name the one beside it, or its folder")
     try:
         settings = path.read_bytes()
     except OSError as e:

@@ -19,10 +19,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from corpus.errors import DataError, UsageError
+from corpus.splits.guards import Mark
 from corpus.splits.jinja import jinja
 from corpus.splits.templates import Template
 from corpus.tokenizer.spec import Trained
@@ -76,8 +78,12 @@ def _described(specials: Specials, template: Template | None) -> dict[str, bytes
     }
     files = {"special_tokens_map.json": _json({**named, "additional_special_tokens": list(specials.others)})}
     if template is not None:
-        config["chat_template"] = jinja(template)
-        files["chat_template.jinja"] = jinja(template).encode()
+        # Whoever renders with it encodes what comes out, where these would be special in a content.
+        others = tuple(
+            Mark(t, f"{t[0]} {t[1:]}") for t in (specials.unk, specials.bos, specials.eos, specials.pad) if t not in template.specials
+        )
+        config["chat_template"] = jinja(replace(template, marks=(*template.marks, *others)))
+        files["chat_template.jinja"] = config["chat_template"].encode()
     return {**files, "tokenizer_config.json": _json(config)}
 
 

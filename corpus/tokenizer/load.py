@@ -23,6 +23,7 @@ import orjson
 
 from corpus.errors import DataError, FetchError, UsageError
 from corpus.tokenizer import ranks, spm_format
+from corpus.tokenizer.folder import read_manifest
 from corpus.tokenizer.library import check_ids, refusals
 from corpus.tokenizer.spelling import SPACE, fallback, unspelled
 from corpus.tokenizer.vocabulary import Vocabulary
@@ -103,7 +104,7 @@ def load(name: str) -> Loaded:
         return _file(name, _in_folder(path))
     if path.exists():
         return _file(name, path)
-    if name.endswith(_FILES) or not _HUB.fullmatch(name):
+    if name.endswith(_FILES) or not _HUB.fullmatch(name) or ("/" in name and path.parent.is_dir()):
         raise UsageError(
             f"{name!r}: there is no such file or folder, and it is no name on the hub; expected a folder with tokenizer.json, a "
             "tokenizer.json, a .model of sentencepiece, a .tiktoken file, or a name like Qwen/Qwen3-0.6B"
@@ -183,7 +184,8 @@ def _tokenizers(name: str, path: Path) -> Loaded:
             raise DataError(f"{config}: not valid JSON: {e}") from e
         if not isinstance(told, dict):
             raise DataError(f"{config}: expected a JSON object")
-    return _ready(name, "", tokenizer, told)
+    ours = read_manifest(path.parent) if path.name == "tokenizer.json" else None
+    return _ready(name, f"{ours['kind']}, trained here" if ours and "kind" in ours else "", tokenizer, told)
 
 
 def _ready(name: str, what: str, tokenizer: Tokenizer, config: dict[str, Any] | None) -> Loaded:

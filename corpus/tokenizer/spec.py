@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from corpus.errors import nearest
 from corpus.recipe_base import Model, as_tuple
@@ -76,6 +76,12 @@ class TokenizerSpec(Model):
             if isinstance(symbol, str) and any("\ud800" <= char <= "\udfff" for char in symbol):
                 raise ValueError(f"the symbol {symbol!r} is no text: half of a surrogate pair, or a byte that is not UTF-8")
         return value
+
+    @model_validator(mode="after")
+    def _words_of_jieba(self) -> TokenizerSpec:
+        if self.words is not None and self.kind is not Kind.JIEBA_WORDS:
+            raise ValueError(f"words: a dictionary is for the kind {Kind.JIEBA_WORDS.value}; this one is {self.kind.value}")
+        return self
 
     @property
     def most_bytes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -129,6 +130,7 @@ def test_the_command(warehouse: Path, tmp_path: Path) -> None:
         (["--vocab", "12"], "greater than or equal to 300"),
         (["--recipe", "chatbloom"], "no build of recipe"),
         (["--symbol", ""], "one is empty"),
+        (["--words", "my.txt"], "a dictionary is for the kind jieba-words"),
         (["--symbol", "\udcff"], "is no text"),
     ],
 )
@@ -137,6 +139,21 @@ def test_mistakes_are_told(warehouse: Path, tmp_path: Path, given: list[str], sa
     assert isinstance(result.exception, CorpusError)
     assert says in str(result.exception)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_recipe_that_is_a_file_names_its_build(warehouse: Path, tmp_path: Path) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "sample.yaml"
+    out = tmp_path / "tokenizer"
+    given = ["--recipe", str(recipe), "--warehouse", str(warehouse)]
+    for _ in range(2):
+        result = CliRunner().invoke(cli, ["tokenizer", "train", *given, "--vocab", "700", "--out", str(out)])
+        assert result.exit_code == 0, result.output
+    assert "takes the place of another: bpe, 700 tokens" in result.output
+    assert "the figures say little" in result.output
+    hint = result.output.split("encode the splits with it: corpus ")[1].strip()
+    assert CliRunner().invoke(cli, [*shlex.split(hint), "--out", str(tmp_path / "encoded")]).exit_code == 0
+    result = CliRunner().invoke(cli, ["encode", *given, "--tokenizer", str(out), "--out", str(tmp_path / "encoded"), "--split", "sft"])
+    assert result.exit_code == 0, result.output
 
 
 def test_a_build_without_the_split(tmp_path: Path) -> None:
