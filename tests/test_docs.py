@@ -370,8 +370,12 @@ def test_commands_exist(page: str) -> None:
             assert found[1] in targets, span
         if found := re.match(r"(?:\.venv/bin/)?corpus ([a-z]+)(.*)", span):
             assert found[1] in cli.commands, span
-            options = {o for p in cli.commands[found[1]].params for o in p.opts if isinstance(p, click.Option)}
-            assert set(re.findall(r"(?<= )--[a-z-]+", re.sub(r"\".*?\"", "", found[2]))) <= options, span
+            command, rest = cli.commands[found[1]], found[2]
+            if isinstance(command, click.Group) and (verb := re.match(r" ([a-z]+)(.*)", rest)):
+                assert verb[1] in command.commands, span
+                command, rest = command.commands[verb[1]], verb[2]
+            options = {o for p in command.params for o in p.opts if isinstance(p, click.Option)}
+            assert set(re.findall(r"(?<= )--[a-z-]+", re.sub(r"\".*?\"", "", rest))) <= options, span
 
 
 @pytest.mark.parametrize("page", PAGES)

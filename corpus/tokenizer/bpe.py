@@ -89,19 +89,8 @@ def from_counts(counts: Counts, spec: TokenizerSpec, specials: Specials) -> Trai
 
 
 def _check_symbols(specials: Specials, letters: Iterable[str]) -> None:
-    """Sees to it that symbols can be told from special tokens and from bytes.
-
-    An added token is found where it begins first: one that ends as a special token begins would take the special token's beginning away.
-    And the library decodes a token of characters that all stand for bytes (`é`, `Ġ`) as these bytes.
-    """
+    """Sees to it that symbols can be told from bytes: the library decodes a token of characters that all stand for bytes (`é`) as these."""
     for symbol in specials.symbols:
-        for mark in dict.fromkeys((*specials.special, specials.end)):
-            if mark and mark in symbol and (symbol != mark or mark in specials.special):
-                raise UsageError(f"symbol {symbol[:40]!r} is, or holds, the special token {mark!r}; leave it out")
-            if any(symbol.endswith(mark[:n]) for n in range(1, min(len(mark), len(symbol)))):
-                raise UsageError(
-                    f"symbol {symbol[:40]!r} ends as {mark!r} begins, which would not be found behind it; leave it out, or choose another"
-                )
         if not symbol.isascii() and set(symbol) <= set(letters):
             raise UsageError(
                 f"symbol {symbol[:40]!r}: byte-level tokenizers write bytes with these characters, and it would come back as others; "

@@ -11,7 +11,6 @@ again, and what a killed run committed is kept. The manifest.json of a split is 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +36,7 @@ from corpus.splits.templates import TEMPLATES, Template
 from corpus.tokenizer.encode import BATCH_BYTES, Figures, Way, check_marks, encode_rows, lengths, one, prepared, width
 from corpus.tokenizer.encoded import MANIFEST, SEQUENCES, Layout, writing
 from corpus.tokenizer.folder import check_above, check_outside
+from corpus.tokenizer.library import one_thread
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK, reading, write_bytes
 from corpus.warehouse.lock import writer_lock
@@ -127,7 +127,7 @@ def run(
     check_out(out, root)
     told, ways, jobs, wanted = plan(root, build, found, RUNS / build.recipe / "tokenizer" if tokenizer is None else tokenizer, layout)
     try:
-        with writer_lock(out), _quiet_library():
+        with writer_lock(out), one_thread():
             (out / "manifests").mkdir(exist_ok=True)
             (out / "manifests" / f"{NAME}.jsonl").touch()
             return _run(root, out, build, told, ways, jobs, wanted, layout, workers, watch)
@@ -266,21 +266,6 @@ def _watched(watch: Callable[[int], Any] | None, total: int) -> Iterator[Progres
         return
     with watch(total) as progress:
         yield progress
-
-
-@contextmanager
-def _quiet_library() -> Iterator[None]:
-    """Keeps the library to the threads that call it: else it starts one per core in addition."""
-    name = "TOKENIZERS_PARALLELISM"
-    before = os.environ.get(name)
-    os.environ[name] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
 
 
 def _encode_file(

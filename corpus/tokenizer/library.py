@@ -6,6 +6,7 @@ a trace of Rust. Both say that a file is not one that can be used, or that its r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,6 +37,21 @@ def refusals(what: str, way: str) -> Iterator[None]:
         if type(e) is not Exception and type(e).__name__ != _PANIC:
             raise
         raise DataError(f"{what}: {_short(e)}; {way}") from e
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps the library to the threads that call it: it takes all processors for a batch, and asks the environment alone whether it may."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
 
 
 def check_ids(highest: int, what: str) -> None:

@@ -10,10 +10,9 @@ cut off.
 from __future__ import annotations
 
 import itertools
-import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +23,7 @@ import orjson
 from corpus.errors import DataError, FetchError, UsageError
 from corpus.tokenizer import ranks, spm_format
 from corpus.tokenizer.folder import read_manifest
-from corpus.tokenizer.library import check_ids, refusals
+from corpus.tokenizer.library import check_ids, one_thread, refusals
 from corpus.tokenizer.spelling import SPACE, fallback, unspelled
 from corpus.tokenizer.vocabulary import Vocabulary
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _FILES = (".json", ".model", ".tiktoken")
 _RANKED = re.compile(rb"[A-Za-z0-9+/]+=* [0-9]+\r?\n")
-_THREADS = "TOKENIZERS_PARALLELISM"
 
 
 class Engine(Protocol):
@@ -290,27 +288,13 @@ class _Tokenizers:
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """See `Engine`."""
-        with _one_thread(), refusals(f"{self._name}: the tokenizers library cannot encode the text with it", "choose another tokenizer"):
+        with one_thread(), refusals(f"{self._name}: the tokenizers library cannot encode the text with it", "choose another tokenizer"):
             return [found.ids for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def decode(self, ids: list[list[int]]) -> list[str]:
         """See `Engine`."""
-        with _one_thread():
+        with one_thread():
             return list(self._tokenizer.decode_batch(ids, skip_special_tokens=False))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The library takes all processors for a batch, and asks the environment alone whether it may."""
-    before = os.environ.get(_THREADS)
-    os.environ[_THREADS] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_THREADS]
-        else:
-            os.environ[_THREADS] = before
 
 
 def _sentencepiece(name: str, path: Path) -> Loaded:

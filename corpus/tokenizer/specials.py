@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from corpus.errors import UsageError
 from corpus.splits.templates import Template
 
 if TYPE_CHECKING:
@@ -68,7 +69,20 @@ def specials(template: Template, symbols: tuple[str, ...] = ()) -> Specials:
     Args:
         template: the template.
         symbols: further texts that are to be one token each.
+
+    Raises:
+        UsageError: when a symbol would hide a special token: it is or holds one, or ends as one begins, which takes the beginning away
+            from the special token behind it, since an added token is found where it begins first.
     """
     eos = template.end if template.end in template.specials else "</s>"
     others = tuple(t for t in template.specials if t != eos)
-    return Specials("<|unk|>", "<|bos|>", eos, "<|pad|>", others, template.end, symbols)
+    made = Specials("<|unk|>", "<|bos|>", eos, "<|pad|>", others, template.end, symbols)
+    for symbol in symbols:
+        for mark in dict.fromkeys((*made.special, made.end)):
+            if mark and mark in symbol and (symbol != mark or mark in made.special):
+                raise UsageError(f"symbol {symbol[:40]!r} is, or holds, the special token {mark!r}; leave it out")
+            if any(symbol.endswith(mark[:n]) for n in range(1, min(len(mark), len(symbol)))):
+                raise UsageError(
+                    f"symbol {symbol[:40]!r} ends as {mark!r} begins, which would not be found behind it; leave it out, or choose another"
+                )
+    return made
