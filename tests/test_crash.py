@@ -31,8 +31,8 @@ CHANGED = RECIPE + "filter: [{measure: chars, max: 60}]\n"
 WHEN = (*STAGES, "the end")
 WHOLE = ("parse", "dedup", "shards", "cards", "the end")
 """Stages of which every kind of point is tried: all ways to commit a file are among theirs."""
-HALF = ("half-way write", "after replace")
-"""What is tried of the others: a file without its line, and half a line. The mark slow tries all."""
+HALF = ("half-way write",)
+"""What is tried of the others: half a line of a manifest, behind files without one. The mark slow tries all."""
 
 
 def _data(root: Path) -> Path:
