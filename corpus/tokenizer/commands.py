@@ -11,13 +11,12 @@ import polars as pl
 from corpus.console import ERR, OUT, command, count, progress, table, to_json, write
 from corpus.errors import UsageError
 from corpus.tokenizer import text_file
-from corpus.tokenizer.folder import GAIN, REPORT, check_outside, read_manifest
+from corpus.tokenizer.folder import FOLDER, GAIN, REPORT, RUNS, check_outside, read_manifest
 from corpus.tokenizer.load import Loaded, load
 from corpus.tokenizer.report import as_json, as_markdown, as_table
 from corpus.tokenizer.report import report as measured
 from corpus.tokenizer.spec import TokenizerSpec
 from corpus.tokenizer.text import texts
-from corpus.tokenizer.train import FOLDER, RUNS
 from corpus.tokenizer.train import train as trained
 from corpus.warehouse.commit import write_bytes
 

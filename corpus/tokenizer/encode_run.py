@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from corpus import __version__
 from corpus.errors import DataError, LockedError, UsageError, WarehouseError
+from corpus.executors.task import Report
 from corpus.export.run import form_in
 from corpus.recipe_splits import Form
 from corpus.splits.budget import TOKENIZER
@@ -35,7 +36,7 @@ from corpus.splits.groups import cuts
 from corpus.splits.templates import TEMPLATES, Template
 from corpus.tokenizer.encode import BATCH_BYTES, Figures, Way, check_marks, encode_rows, lengths, one, prepared, width
 from corpus.tokenizer.encoded import MANIFEST, SEQUENCES, Layout, writing
-from corpus.tokenizer.folder import check_above, check_outside
+from corpus.tokenizer.folder import FOLDER, RUNS, check_above, check_outside
 from corpus.tokenizer.library import one_thread
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import TMP_MARK, reading, write_bytes
@@ -46,16 +47,11 @@ from corpus.warehouse.splits import Found, find
 NAME = "encode"
 VERSION = 1
 
-RUNS = Path("runs")
-
 _FLYING_BYTES = 64 << 20
 """Texts that are waiting to be encoded or written, unless a single row is longer."""
 
 _OURS = re.compile(r"(?:train|eval|test)-\d+-of-\d+\.(?:parquet|ids|offsets|learned|ranges)(?:\.tmp-\d+)?|manifest\.json\.tmp-\d+")
 """Names of files that an encoding may have written to the folder of a split, and that may go when nothing refers to them."""
-
-Progress = Callable[[int, int], None]
-"""Is told of bytes and rows that were encoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ def run(
         out: the folder; by default runs/<recipe>/encoded.
         layout: parquet or flat.
         workers: threads that encode.
-        watch: given the bytes of the files that are to be read, a context manager that gives a `Progress` or None.
+        watch: given the bytes of the files that are to be read, a context manager that gives a `Report` or None.
 
     Raises:
         UsageError: when there is no such split or part, or the folder holds something else.
@@ -125,7 +121,7 @@ def run(
         raise UsageError(f"the build of recipe {build.recipe!r} has no rows in what was asked for; leave out --part or --split")
     out = RUNS / build.recipe / "encoded" if out is None else out
     check_out(out, root)
-    told, ways, jobs, wanted = plan(root, build, found, RUNS / build.recipe / "tokenizer" if tokenizer is None else tokenizer, layout)
+    told, ways, jobs, wanted = plan(root, build, found, RUNS / build.recipe / FOLDER if tokenizer is None else tokenizer, layout)
     try:
         with writer_lock(out), one_thread():
             (out / "manifests").mkdir(exist_ok=True)
@@ -175,19 +171,20 @@ def plan(
     all_files = find(root, build.recipe, tuple(dict.fromkeys(split for split, _ in found)))[1]
     forms = {split: form_in(root, files[0]) for (split, _), files in all_files.items()}
     ways: dict[bool, Way] = {}
+    marked = None if template is None else prepared(settings, path, template.specials)
     told: dict[str, Any] = {"sha256": digest}
     if any(form is Form.TEXT for form in forms.values()):
         whole, encoder = prepared(settings, path)
         token, number = _closing(path, whole.token_to_id, template)
-        rendered = prepared(settings, path, template.specials)[1] if template is not None else None
+        rendered = marked[1] if marked is not None else None
         ways[False] = Way(encoder, width(whole), number, rendered)
         told["end_of_text"] = {"token": token, "id": number}
     if any(form is not Form.TEXT for form in forms.values()):
-        if template is None:
+        if template is None or marked is None:
             raise WarehouseError(f"{root}: the build of recipe {build.recipe!r} names no template that is known; build again")
-        marked, encoder = prepared(settings, path, template.specials)
-        check_marks(marked, template, path)
-        ways[True] = Way(encoder, width(marked))
+        library, encoder = marked
+        check_marks(library, template, path)
+        ways[True] = Way(encoder, width(library))
     told["ids"] = str(next(iter(ways.values())).ids)
     jobs = []
     for (split, part), files in all_files.items():
@@ -260,7 +257,7 @@ def _run(
 
 
 @contextmanager
-def _watched(watch: Callable[[int], Any] | None, total: int) -> Iterator[Progress | None]:
+def _watched(watch: Callable[[int], Any] | None, total: int) -> Iterator[Report | None]:
     if watch is None:
         yield None
         return
@@ -269,7 +266,7 @@ def _watched(watch: Callable[[int], Any] | None, total: int) -> Iterator[Progres
 
 
 def _encode_file(
-    root: Path, out: Path, job: Job, way: Way, layout: Layout, pool: ThreadPoolExecutor, workers: int, progress: Progress | None
+    root: Path, out: Path, job: Job, way: Way, layout: Layout, pool: ThreadPoolExecutor, workers: int, progress: Report | None
 ) -> Partition:
     figures = Figures()
     with writing(out, job.stem, layout, job.form, way.ids, f"encoded:{job.split}:{job.part}") as writer:

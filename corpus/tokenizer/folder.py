@@ -31,6 +31,9 @@ from corpus.tokenizer.spec import Trained
 from corpus.tokenizer.specials import Specials
 from corpus.warehouse.commit import sync_folder, write_bytes
 
+RUNS = Path("runs")
+FOLDER = "tokenizer"
+"""Where the tokenizer of a recipe lies when nothing else is said: `runs/<recipe>/tokenizer`."""
 MANIFEST = "manifest.json"
 FORMAT = "yuliao-tokenizer-1"
 MODEL = "tokenizer.model"

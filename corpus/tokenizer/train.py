@@ -17,13 +17,10 @@ from corpus.errors import RecipeError
 from corpus.executors.task import Report
 from corpus.recipe import Recipe
 from corpus.splits.templates import TEMPLATES
-from corpus.tokenizer.folder import check_place, write_folder
+from corpus.tokenizer.folder import FOLDER, RUNS, check_place, write_folder
 from corpus.tokenizer.spec import Kind, TokenizerSpec, Trained
 from corpus.tokenizer.specials import Specials, specials
 from corpus.tokenizer.text import Texts
-
-RUNS = Path("runs")
-FOLDER = "tokenizer"
 
 _LIBRARIES: dict[Kind, tuple[str, ...]] = {
     Kind.BPE: ("tokenizers",),
