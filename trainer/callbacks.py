@@ -11,6 +11,7 @@ the device until records are written, so that nothing waits for it between.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -24,6 +25,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from corpus.console import ERR
+from corpus.errors import RunError
 from trainer.folder import Run
 
 if TYPE_CHECKING:
@@ -83,9 +85,8 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
     Args:
         run: where they are written.
         every: steps between writings.
-        flops: floating-point operations of a token, and of all processes a second at best; None where unknown.
         samples: of an epoch.
-        log: given figures and a step, passes them on (TensorBoard).
+        utilisation: tokens a second → share of the devices' peak (MFU); None where that is not known.
     """
 
     def __init__(self, run: Run, *, every: int, samples: int, utilisation: Callable[[float], float | None]) -> None:
@@ -162,6 +163,12 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
                 "seconds": round(seconds / len(self._waiting), 6),
             })  # fmt: skip
         self._waiting.clear()
+        wrong = next((r["step"] for r in records if not math.isfinite(r["loss"])), None)
+        if wrong is not None:
+            raise RunError(
+                f"{self._run.path}: the loss of step {wrong:,} is no number; lower learning_rate, lengthen the warm-up, or use bf16 or fp32 "
+                "where it was fp16; the last checkpoint is from before it"
+            )
         tokens = sum(r["tokens"] for r in records)
         self.tokens += tokens
         self.seconds += seconds

@@ -25,9 +25,7 @@ from typing import Any
 from corpus.errors import DataError, UsageError
 from corpus.warehouse.commit import write_bytes
 
-RECIPE, MANIFEST, METRICS, ROWS, MODEL, CHECKPOINTS = (
-    "recipe.json", "manifest.json", "metrics.jsonl", "rows.npy", "model", "checkpoints",
-)  # fmt: skip
+RECIPE, MANIFEST, METRICS, MODEL, CHECKPOINTS = "recipe.json", "manifest.json", "metrics.jsonl", "model", "checkpoints"
 _COMPLETE = "COMPLETE"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 

@@ -14,7 +14,6 @@ What is replaced, and why:
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,8 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from trainer.callbacks import Interrupt, Metrics
 from trainer.folder import CHECKPOINTS, Run
 from trainer.loader import Batch, Loader
-from trainer.losses import supervised_sum
+from trainer.losses import loss_and_bits, supervised_sum
+from trainer.prepare import world
 from trainer.schedules import factor
 from trainer.settings import Settings
 
@@ -43,6 +43,7 @@ class Work:
         run: where it writes.
         settings: of the stage.
         steps: optimiser steps in all.
+        done: those that were done before.
         per_step: micro-batches of a step, over all processes.
         save_every, eval_every: steps.
         seed: of dropout.
@@ -56,6 +57,7 @@ class Work:
     run: Run
     settings: Settings
     steps: int
+    done: int
     per_step: int
     save_every: int
     eval_every: int
@@ -135,21 +137,18 @@ class _Ours(Trainer):  # type: ignore[misc]
         """The loss of the eval part (nats a learned token), and bits per byte of learned text."""
         if self.work.held_out is None:
             return {}
-        sums = torch.zeros(4, dtype=torch.float64)  # nats and tokens of all that is learned; nats and bytes of what has bytes
+        sums = torch.zeros(4, dtype=torch.float64)
         model = self.model_wrapped if self.is_deepspeed_enabled or self.is_fsdp_enabled else self.model
-        was_training = model.training
-        model.eval()
-        with torch.no_grad(), self.accelerator.autocast():
+        with self.accelerator.autocast():
             for batch in self.work.held_out():
                 sums += supervised_sum(model, self._prepare_inputs(batch.tensors), self._bytes).cpu()
-        model.train(was_training)
         if self.args.world_size > 1:
             sums = sums.to(self.args.device)
             torch.distributed.all_reduce(sums)
-        nats, tokens, text_nats, size = sums.tolist()
-        record = {"step": self.state.global_step, "eval_loss": nats / max(1.0, tokens)}
-        if size:
-            record["eval_bits_per_byte"] = text_nats / math.log(2) / size
+        loss, bits = loss_and_bits(sums)
+        record = {"step": self.state.global_step, "eval_loss": loss}
+        if not math.isnan(bits):
+            record["eval_bits_per_byte"] = bits
         self.work.metrics.evaluated(self.args, record)
         return {k: v for k, v in record.items() if k != "step"}
 
@@ -172,6 +171,8 @@ def trainer(model: PreTrainedModel, kind: Kind, work: Work) -> _Ours:
     """
     told = _arguments(work)
     callbacks: list[TrainerCallback] = [work.interrupt, work.metrics]
+    if work.settings.tensorboard and world()[0] == 0:
+        callbacks.append(_tensorboard(work))
     made: _Ours
     if kind == "seq2seq":
         made = _Seq2Seq(model=model, args=Seq2SeqTrainingArguments(**told), callbacks=callbacks)
@@ -204,16 +205,22 @@ def _chat(model: PreTrainedModel, told: dict[str, Any], callbacks: list[TrainerC
     return made
 
 
+def _tensorboard(work: Work) -> TrainerCallback:
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    # What a killed run wrote after its last checkpoint is going to be written again.
+    return TensorBoardCallback(SummaryWriter(str(work.run.path / "tb"), purge_step=work.done + 1))
+
+
 def _arguments(work: Work) -> dict[str, Any]:
     """TrainingArguments of the settings."""
     s = work.settings
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    reports = [*(["tensorboard"] if s.tensorboard else []), *s.report_to]
     return {
         "output_dir": str(work.run.path / CHECKPOINTS),
         "max_steps": work.steps,
         "per_device_train_batch_size": 1,
-        "gradient_accumulation_steps": work.per_step // world,
+        "gradient_accumulation_steps": work.per_step // world()[1],
         "learning_rate": s.learning_rate,
         "optim": "adafactor" if s.optimizer == "adafactor" else "adamw_torch_fused",
         "weight_decay": s.weight_decay,
@@ -223,7 +230,7 @@ def _arguments(work: Work) -> dict[str, Any]:
         "max_grad_norm": s.max_grad_norm,
         "bf16": work.precision == "bf16",
         "fp16": work.precision == "fp16",
-        "gradient_checkpointing": s.activation_checkpointing,
+        "activation_checkpointing": s.activation_checkpointing,
         "torch_compile": s.compile,
         "seed": work.seed,
         "save_strategy": "steps",
@@ -232,7 +239,7 @@ def _arguments(work: Work) -> dict[str, Any]:
         "eval_strategy": "steps" if work.held_out is not None and work.eval_every else "no",
         "eval_steps": work.eval_every or None,
         "logging_strategy": "no",
-        "report_to": reports or "none",
+        "report_to": list(s.report_to) or "none",
         "disable_tqdm": True,
         "ignore_data_skip": True,
         "remove_unused_columns": False,

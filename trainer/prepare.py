@@ -6,20 +6,20 @@ be wrong with a recipe, a model's name, a parent or the data is found here, befo
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from corpus.errors import UsageError
+from corpus.errors import DataError, RunError, UsageError
 from corpus.recipe import Recipe, find, load
 from corpus.splits.templates import TEMPLATES
 from corpus.tokenizer.folder import FOLDER, RUNS
 from trainer import lineage, registry, tokens, vocabulary
-from trainer.errors import RunError
 from trainer.folder import MANIFEST, MODEL, Run
 from trainer.order import Order
 from trainer.registry import ModelSpec
@@ -148,22 +148,20 @@ def prepare(asked: Asked, *, watch: Callable[[int], Any] | None = None, gpu: boo
         weights = registry.locate(spec)
     template = TEMPLATES[recipe.template]
     if parent is not None:
-        words = vocabulary.own(parent.path / MODEL, template)
-        lineage.check_same(parent.read(MANIFEST), words)
+        words = vocabulary.read(parent.path / MODEL)
+        lineage.check_same(parent.read(MANIFEST), replace(words, template=template))
     elif weights is not None:
         words = vocabulary.fitted(weights, template, RUNS / recipe.name / folder_name(spec.name) / FOLDER)
     else:
         words = vocabulary.own(RUNS / recipe.name / FOLDER, template)
-    seq2seq = registry.seq2seq(spec, weights)
+    seq2seq = _seq2seq(parent, weights, spec)
     if seq2seq and chosen.precision == "fp16":
         raise RunError("precision: fp16 gives T5 models losses that are no numbers; use bf16, or fp32")
     split = chosen.split or str(asked.stage)
     folder = tokens.ensure(asked.warehouse, recipe.name, split, words, folder=asked.tokens, watch=watch)
     train = Samples(Tokens(folder, "train"), seq2seq=seq2seq, max_length=chosen.max_length, overlong=chosen.overlong)
-    if not train.count:
-        raise RunError(f"{folder}: no row can be learnt within max_length {chosen.max_length:,}; `trainer inspect` says why")
     held_out = None
-    if "eval" in tokens.parts(folder):
+    if "eval" in train.tokens.told["parts"]:
         held_out = Samples(Tokens(folder, "eval"), seq2seq=seq2seq, max_length=chosen.max_length, overlong=chosen.overlong)
     per_step, micro = _division(chosen, gpu) if held is None else (held["per_step"], held["micro_tokens"])
     _, processes = world()
@@ -204,6 +202,19 @@ def _parent(asked: Asked, recipe: Recipe, spec: ModelSpec) -> tuple[Run | None, 
         if run.finished:
             return run, run.path / MODEL
     return None, None
+
+
+def _seq2seq(parent: Run | None, weights: Path | None, spec: ModelSpec) -> bool:
+    """Whether a model is an encoder-decoder."""
+    if parent is not None:
+        return bool(parent.read(MANIFEST)["seq2seq"])
+    if weights is None:
+        return (spec.architecture or {}).get("type") == "t5"
+    try:
+        told = json.loads((weights / registry.CONFIG).read_bytes())
+        return bool(told.get("is_encoder_decoder", told.get("model_type") in ("t5", "mt5")))
+    except (OSError, ValueError, AttributeError) as e:
+        raise DataError(f"{weights / registry.CONFIG} cannot be read ({type(e).__name__}); it should describe the model") from e
 
 
 def _division(chosen: Settings, gpu: bool) -> tuple[int, int]:

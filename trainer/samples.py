@@ -50,6 +50,13 @@ class Lost:
         """Share of rows that were dropped or cut."""
         return (self.dropped + self.cut) / max(1, self.rows)
 
+    def told(self) -> str:
+        """In a line, for people."""
+        return (
+            f"{self.rows:,} rows: {self.dropped:,} too long, {self.cut:,} cut, {self.unlabelled:,} with nothing to learn; "
+            f"{self.lost:,} of {self.tokens:,} tokens are lost"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Picked:

@@ -20,10 +20,10 @@ import numpy as np
 
 from corpus import __version__
 from corpus.console import ERR, command, count
+from corpus.errors import RunError
 from corpus.tokenizer.folder import replacing
-from trainer import flops, lineage, probe
-from trainer.errors import RunError
-from trainer.folder import MANIFEST, MODEL, RECIPE, ROWS, Run
+from trainer import flops, lineage, probe, vocabulary
+from trainer.folder import MANIFEST, MODEL, RECIPE, Run
 from trainer.order import Order
 from trainer.prepare import Asked, Prepared, place, prepare, world
 from trainer.settings import Settings, Stage
@@ -90,7 +90,7 @@ def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None
     probe.check(job)
     if world()[0] == 0:
         out.path.mkdir(parents=True, exist_ok=True)
-        lineage.write(out.path / ROWS, keys)
+        lineage.write(out.path, keys)
         out.write(RECIPE, told)
         out.write(MANIFEST, _manifest(job, model, "running", 0))
     return _train(job, model, precision)
@@ -143,7 +143,7 @@ def _told(job: Prepared, precision: str) -> dict[str, Any]:
         "settings": job.settings.model_dump(mode="json"), "seed": job.seed, "precision": precision,
         "model": {"name": job.spec.name, "source": job.spec.source, "revision": job.spec.revision, "architecture": job.spec.architecture},
         "tokenizer": job.vocabulary.sha256, "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version},
-        "data": job.train.tokens.inputs, "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
+        "data": [list(each) for each in job.train.tokens.of], "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
     }  # fmt: skip
 
 
@@ -180,11 +180,16 @@ def _checked(job: Prepared) -> np.ndarray:
             f"({job.settings.max_length:,}) or max_lost, or change overlong ({job.settings.overlong}); `trainer inspect "
             f"{job.asked.stage}` shows more"
         )
-    if lost.rows_lost:
+    if lost.dropped or lost.cut:
         ERR.print(f"{lost.told()} ({share:.2%}, max_lost is {limit:.1%})")
-    keys = lineage.row_keys(job.asked.warehouse, job.train.tokens)
+    keys = lineage.row_keys(job.asked.warehouse, [path for path, _ in job.train.tokens.of])
     parents = lineage.ancestors(job.parent.path) if job.parent is not None else []
-    lineage.check(keys, parents, job.asked.warehouse, job.recipe.name, shared=job.shared)
+    parents = [job.parent.path, *parents] if job.parent is not None else parents
+    found = lineage.check(keys, parents, lineage.held_out(job.asked.warehouse, job.recipe.name), shared=job.shared)
+    for path, number in found.shared.items():
+        ERR.print(f"{count(number, 'row')} are among those that {path} was trained on too; the recipe says that they may be (shared)")
+    for held, number in found.seen.items():
+        ERR.print(f"{count(number, 'row')} of {held} were trained on by a parent: its held-out loss looks better than it is")
     return keys
 
 
@@ -241,9 +246,9 @@ def _manifest(job: Prepared, model: PreTrainedModel, state: str, step: int) -> d
         "steps": job.steps, "parent": os.path.relpath(job.parent.path, job.out.path) if job.parent is not None else None,
         "base": str(job.weights) if job.weights is not None else None, "seq2seq": job.seq2seq, "max_length": job.settings.max_length,
         "parameters": sum(p.numel() for p in parameters), "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        "lora": job.settings.lora is not None, "tokenizer": {"sha256": job.vocabulary.sha256, "added": list(job.vocabulary.added)},
+        "lora": job.settings.lora is not None, "split": job.settings.split or str(job.asked.stage), "shared": job.shared, "tokenizer": job.vocabulary.sha256,
         "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version}, "seed": job.seed,
-        "data": job.train.tokens.inputs, "rows": job.train.rows, "samples": job.train.count, "lost": asdict(job.train.lost),
+        "data": [list(each) for each in job.train.tokens.of], "rows": job.train.rows, "samples": job.train.count, "lost": asdict(job.train.lost),
         "versions": {"yuliao": __version__, **{name: version(name) for name in libraries}},
     }  # fmt: skip
 
@@ -270,11 +275,13 @@ def _train(job: Prepared, model: PreTrainedModel, precision: str) -> Result:
         return Loader(job.order, pad=job.vocabulary.pad, consumed=consumed, rank=rank, world=processes, workers=s.workers)
 
     def held_out() -> Loader:
-        order = Order(job.held_out, seed=job.seed, micro_tokens=job.order.micro_tokens, per_step=processes, shuffle=False)
-        return Loader(order, pad=job.vocabulary.pad, rank=rank, world=processes, workers=s.workers, limit=s.eval_rows)
+        # In the order of its first epoch, so that the first so many rows are drawn from all.
+        order = Order(job.held_out, seed=job.seed, micro_tokens=job.order.micro_tokens, per_step=processes)
+        limit = min(s.eval_rows, job.held_out.count)
+        return Loader(order, pad=job.vocabulary.pad, rank=rank, world=processes, workers=s.workers, limit=limit)
 
     work = hf.Work(
-        run=out, settings=s, steps=job.steps, per_step=job.order.per_step, save_every=s.save_every or max(1, math.ceil(job.steps / _SAVES)),
+        run=out, settings=s, steps=job.steps, done=last.step if last is not None else 0, per_step=job.order.per_step, save_every=s.save_every or max(1, math.ceil(job.steps / _SAVES)),
         eval_every=max(1, math.ceil(job.steps / _LOOKS)) if s.eval_every is None else s.eval_every, seed=job.seed, precision=precision,
         loader=loader, held_out=held_out if job.held_out is not None and job.held_out.count else None,
         token_bytes=probe.token_bytes(job.vocabulary), metrics=metrics, interrupt=Interrupt(),
@@ -311,8 +318,7 @@ def _written(job: Prepared, trainer: Any) -> None:
         with replacing(place) as new:
             for file in sorted(p for p in part.iterdir() if p.is_file() and p.name != "training_args.bin"):
                 shutil.move(file, new / file.name)
-            for file in sorted(p for p in job.vocabulary.folder.iterdir() if p.is_file() and not (new / p.name).exists()):
-                shutil.copyfile(file, new / file.name)
+            vocabulary.write(job.vocabulary, new)
         shutil.rmtree(part)
 
 
