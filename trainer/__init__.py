@@ -4,6 +4,7 @@ A lean layer over transformers, accelerate, peft and TRL. Own code is where the 
 that can begin at any row, a loss over supervised positions alone, interrupts and checkpoints that lose nothing, and probes that look before
 hours are spent. Files in reading order:
 
+    errors        the tree of errors
     settings      what a recipe says of a stage, validated
     registry      names of models, and what stands behind them (recipes/models.yaml)
     vocabulary    the tokenizer of a run: the recipe's, or a published one with the template's marks
