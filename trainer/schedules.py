@@ -36,7 +36,8 @@ def warmup(steps: int, settings: Settings) -> int:
 def factor(step: int, steps: int, settings: Settings) -> float:
     """What the highest learning rate is multiplied by at a step.
 
-    With warm-up the first step of every schedule but one_cycle has rate 0, as in transformers. Past the last step the rate stays at its end.
+    With warm-up the first step of every schedule but one_cycle has rate 0, as in transformers. Past the last step the rate stays where it
+    ended.
 
     Args:
         step: updates that were made before this one.

@@ -62,7 +62,7 @@ def everything(recipe: str, model: str | None, warehouse: Path, data: Path | Non
 
 def _question(warehouse: Path, recipe: str) -> str:
     """The shortest question of the sft split that is asked by itself."""
-    build, found = splits.find(warehouse, recipe, ["sft"], ["train"])
+    _, found = splits.find(warehouse, recipe, ["sft"], ["train"])
     files = [warehouse / file.path for entries in found.values() for file in entries]
     messages = pl.scan_parquet(files).select("row_id", "messages").filter(pl.col("messages").list.len() == 2)
     asked = messages.select("row_id", content=pl.col("messages").list.first().struct.field("content"))

@@ -64,7 +64,9 @@ def test_one_cycle_is_torchs(share: float, steps: int) -> None:
     from torch.optim.lr_scheduler import OneCycleLR
 
     def make(optimizer: Any) -> Any:
-        return OneCycleLR(optimizer, max_lr=5e-3, total_steps=steps, pct_start=share, div_factor=50, final_div_factor=1e4, cycle_momentum=False)
+        return OneCycleLR(
+            optimizer, max_lr=5e-3, total_steps=steps, pct_start=share, div_factor=50, final_div_factor=1e4, cycle_momentum=False
+        )
 
     settings = Settings(learning_rate=5e-3, initial_learning_rate=1e-4, schedule="one_cycle", warmup_ratio=share, final_share=2e-6)
     got = [5e-3 * factor(step, steps, settings) for step in range(steps)]
