@@ -166,8 +166,8 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
         wrong = next((r["step"] for r in records if not math.isfinite(r["loss"])), None)
         if wrong is not None:
             raise RunError(
-                f"{self._run.path}: the loss of step {wrong:,} is no number; lower learning_rate, lengthen the warm-up, or use bf16 or fp32 "
-                "where it was fp16; the last checkpoint is from before it"
+                f"{self._run.path}: the loss of step {wrong:,} is no number; lower learning_rate, lengthen the warm-up, or use bf16 or "
+                "fp32 where it was fp16; the last checkpoint is from before it"
             )
         tokens = sum(r["tokens"] for r in records)
         self.tokens += tokens

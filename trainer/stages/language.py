@@ -141,7 +141,9 @@ def _told(job: Prepared, precision: str) -> dict[str, Any]:
             "parent": str(job.parent.path) if job.parent is not None else asked.parent, "tokens": asked.tokens and str(asked.tokens),
         },
         "settings": job.settings.model_dump(mode="json"), "seed": job.seed, "precision": precision,
-        "model": {"name": job.spec.name, "source": job.spec.source, "revision": job.spec.revision, "architecture": job.spec.architecture},
+        "model": {
+            "name": job.spec.name, "source": job.spec.source, "revision": job.spec.revision, "architecture": job.spec.architecture,
+        },
         "tokenizer": job.vocabulary.sha256, "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version},
         "data": [list(each) for each in job.train.tokens.of], "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
     }  # fmt: skip
@@ -222,13 +224,13 @@ def _batched(job: Prepared, model: PreTrainedModel, held: dict[str, Any] | None)
         if asked == "pack":
             ERR.print("encoder-decoder models are not packed; samples of like length go together instead")
     else:
-        from trainer.probe import ISOLATED, isolation
+        from trainer.probe import APART, isolation
 
         leak = isolation(model, job.vocabulary.size)
-        pack = leak < ISOLATED
+        pack = leak < APART
         if not pack:
             ERR.print(
-                f"this model sees across samples that are packed (logits differ by {leak:.1e}, {ISOLATED:.0e} is allowed); "
+                f"this model sees across samples that are packed (logits differ by {leak:.1e}, {APART:.0e} is allowed); "
                 "samples of like length go together instead"
             )
     if not pack:
@@ -246,9 +248,11 @@ def _manifest(job: Prepared, model: PreTrainedModel, state: str, step: int) -> d
         "steps": job.steps, "parent": os.path.relpath(job.parent.path, job.out.path) if job.parent is not None else None,
         "base": str(job.weights) if job.weights is not None else None, "seq2seq": job.seq2seq, "max_length": job.settings.max_length,
         "parameters": sum(p.numel() for p in parameters), "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        "lora": job.settings.lora is not None, "split": job.settings.split or str(job.asked.stage), "shared": job.shared, "tokenizer": job.vocabulary.sha256,
+        "lora": job.settings.lora is not None, "split": job.settings.split or str(job.asked.stage), "shared": job.shared,
+        "tokenizer": job.vocabulary.sha256,
         "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version}, "seed": job.seed,
-        "data": [list(each) for each in job.train.tokens.of], "rows": job.train.rows, "samples": job.train.count, "lost": asdict(job.train.lost),
+        "data": [list(each) for each in job.train.tokens.of], "rows": job.train.rows, "samples": job.train.count,
+        "lost": asdict(job.train.lost),
         "versions": {"yuliao": __version__, **{name: version(name) for name in libraries}},
     }  # fmt: skip
 
@@ -281,7 +285,8 @@ def _train(job: Prepared, model: PreTrainedModel, precision: str) -> Result:
         return Loader(order, pad=job.vocabulary.pad, rank=rank, world=processes, workers=s.workers, limit=limit)
 
     work = hf.Work(
-        run=out, settings=s, steps=job.steps, done=last.step if last is not None else 0, per_step=job.order.per_step, save_every=s.save_every or max(1, math.ceil(job.steps / _SAVES)),
+        run=out, settings=s, steps=job.steps, done=last.step if last is not None else 0, per_step=job.order.per_step,
+        save_every=s.save_every or max(1, math.ceil(job.steps / _SAVES)),
         eval_every=max(1, math.ceil(job.steps / _LOOKS)) if s.eval_every is None else s.eval_every, seed=job.seed, precision=precision,
         loader=loader, held_out=held_out if job.held_out is not None and job.held_out.count else None,
         token_bytes=probe.token_bytes(job.vocabulary), metrics=metrics, interrupt=Interrupt(),
