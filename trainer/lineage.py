@@ -25,11 +25,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.errors import DataError, UsageError, WarehouseError
+from corpus.errors import DataError, LineageError, UsageError, WarehouseError
 from corpus.splits.templates import Template
 from corpus.warehouse.commit import binary_file, reading
 from corpus.warehouse.splits import PARTS, find
-from trainer.errors import LineageError
 from trainer.folder import MANIFEST, MODEL, ROWS, Run
 
 _ID = 32  # hex characters of a row_id

@@ -15,13 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus import pipeline
-from corpus.errors import DataError, UsageError, WarehouseError
+from corpus.errors import DataError, LineageError, UsageError, WarehouseError
 from corpus.executors.local import LocalExecutor
 from corpus.recipe import load
 from corpus.splits.templates import TEMPLATES
 from corpus.warehouse.splits import find
 from trainer import lineage
-from trainer.errors import LineageError
 
 ROOT = Path(__file__).parents[2]
 
