@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from corpus.errors import DataError, UsageError
 from corpus.tokenizer.folder import check_above, replacing
 from trainer import registry, vocabulary
-from trainer.models import _json, _short, is_seq2seq, load
+from trainer.models import is_seq2seq, load, quiet, read_json, short
 from trainer.settings import Lora
 from trainer.vocabulary import Vocabulary
 
@@ -50,17 +50,22 @@ def adapt(model: PreTrainedModel, lora: Lora, new: tuple[int, ...] = ()) -> Peft
     said: tuple[str, ...] = lora.targets or TARGETS.get(kind, ("q_proj", "v_proj"))
     targets: Any = "all-linear" if said == ("all-linear",) else list(said)
     rows: dict[str, list[int]] = {}
+    whole: list[str] = []
     if new:
         named = {id(module): name for name, module in model.named_modules()}
-        ends = [model.get_input_embeddings()]
-        head = model.get_output_embeddings()
-        if head is not None and head.weight is not ends[0].weight:
-            ends.append(head)
-        rows = {named[id(each)]: list(new) for each in ends}
+        embeddings: Any = model.get_input_embeddings()
+        head: Any = model.get_output_embeddings()
+        rows[named[id(embeddings)]] = list(new)
+        if head is not None and head.weight is not embeddings.weight:
+            # GPT-J's head has a bias, which peft leaves out where it trains single rows. It is tied to nothing, so a copy does no harm.
+            if getattr(head, "bias", None) is not None:
+                whole.append(named[id(head)])
+            else:
+                rows[named[id(head)]] = list(new)
     config = LoraConfig(
         task_type=TaskType.SEQ_2_SEQ_LM if is_seq2seq(model.config) else TaskType.CAUSAL_LM,
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, fan_in_fan_out=kind == "gpt2",
-        trainable_token_indices=rows or None,
+        trainable_token_indices=rows or None, modules_to_save=whole or None,
     )  # fmt: skip
     try:
         return get_peft_model(model, config)
@@ -69,22 +74,22 @@ def adapt(model: PreTrainedModel, lora: Lora, new: tuple[int, ...] = ()) -> Peft
             {name.rpartition(".")[2] for name, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D", "Linear4bit")}
         )
         raise UsageError(
-            f"lora.targets: {', '.join(said)} is not in this {kind} model, or cannot be adapted ({_short(e)}); it has {', '.join(linear)}"
+            f"lora.targets: {', '.join(said)} is not in this {kind} model, or cannot be adapted ({short(e)}); it has {', '.join(linear)}"
         ) from e
 
 
 def merged(folder: Path, words: Vocabulary, *, dropout: float | None) -> PreTrainedModel:
-    """The model that an adapter makes of its base, in fp32.
+    """The model that an adapter makes of its base, in fp32, also where it was trained on a base of four bits.
 
     Raises:
         DataError: when the adapter cannot be read, does not fit, or gives other logits once it is merged.
     """
-    adapted = adapted_model(folder, words, dropout=dropout)
+    adapted: Any = adapted_model(folder, words, dropout=dropout)
     before = _logits(adapted)
-    name = adapted.get_base_model().config.name_or_path
     plain: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
-    _check_equal(before, _logits(plain), folder)
-    plain.config.name_or_path = name
+    _check_equal(before, _logits(plain), f"{folder}: merging changes", "keep the adapter")
+    # An adapter that is put on it next has this one as its base.
+    plain.config.name_or_path = str(folder.absolute())
     return plain
 
 
@@ -102,7 +107,7 @@ def adapted_model(folder: Path, words: Vocabulary, *, dropout: float | None = No
     """
     from peft import PeftModel
 
-    told = _json(folder / registry.ADAPTER)
+    told = read_json(folder / registry.ADAPTER)
     base = told.get("base_model_name_or_path")
     if told.get("peft_type") != "LORA" or not isinstance(base, str):
         raise DataError(
@@ -115,7 +120,28 @@ def adapted_model(folder: Path, words: Vocabulary, *, dropout: float | None = No
     try:
         return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable, local_files_only=True)
     except (ValueError, RuntimeError, KeyError, TypeError, OSError) as e:
-        raise DataError(f"{folder}: the adapter does not fit its base {base[:200]} ({_short(e)}); train again") from e
+        raise DataError(f"{folder}: the adapter does not fit its base {base[:200]} ({short(e)}); train again") from e
+
+
+def save(model: Any, words: Vocabulary, folder: Path) -> None:
+    """Writes a model's weights, or its adapter's alone, with its tokenizer: what `load` and `merge` read.
+
+    peft by itself would write all embeddings beside an adapter where rows were added to them, and ask the hub for that each time; the rows
+    that were trained are in the adapter, and the others are made anew, the same way, when it is loaded.
+
+    Args:
+        model: a plain model, or one with an adapter.
+        words: its vocabulary.
+        folder: made if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        if hasattr(model, "peft_config"):
+            model.save_pretrained(str(folder), save_embedding_layers=False)
+            (folder / "README.md").unlink(missing_ok=True)  # a form to fill in
+        else:
+            model.save_pretrained(str(folder))
+    vocabulary.write(words, folder)
 
 
 def merge(run: Path, out: Path) -> Path:
@@ -138,9 +164,12 @@ def merge(run: Path, out: Path) -> Path:
     folder = registry.locate(registry.find(str(run)))
     words = vocabulary.read(folder)
     model = load(folder, words, dropout=None, quantize="none", precision="fp32")
+    said = _logits(model)
     with replacing(out) as new:
-        model.save_pretrained(str(new))
-        vocabulary.write(words, new)
+        save(model, words, new)
+        del model  # two of them need not fit into memory
+        again = load(new, words, dropout=None, quantize="none", precision="fp32")
+        _check_equal(said, _logits(again), f"{out}: saving changes", "keep the run")
     return out
 
 
@@ -160,10 +189,8 @@ def _logits(model: Any) -> Any:
     return found
 
 
-def _check_equal(before: Any, after: Any, folder: Path) -> None:
+def _check_equal(before: Any, after: Any, what: str, way: str) -> None:
     most = float((before - after).abs().max()) / max(float(before.abs().max()), 1e-6)
     # A comparison that fails for what is no number, too.
     if not most <= _TOLERANCE:
-        raise DataError(
-            f"{folder}: merging changes the logits by {most:.1e} of the largest, expected at most {_TOLERANCE:.0e}; keep the adapter"
-        )
+        raise DataError(f"{what} the logits by {most:.1e} of the largest, expected at most {_TOLERANCE:.0e}; {way}")

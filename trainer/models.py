@@ -133,20 +133,36 @@ def fresh(folder: Path, vocabulary: Vocabulary, rows: int) -> tuple[int, ...]:
     Raises:
         DataError: when its tokenizer has other tokens under these ids: the vocabulary is another model's.
     """
-    ours = _tokens(_json(vocabulary.folder / TOKENIZER))
+    ours = _tokens(read_json(vocabulary.folder / TOKENIZER))
     extended = [int(each["id"]) for each in _extension(vocabulary)]
     asked = sorted({*(i for i, name in ours.items() if name in vocabulary.added), *extended, *range(rows, vocabulary.size)})
     path = next((folder / name for name in (TOKENIZER, "vocab.json") if (folder / name).is_file()), None)
     if path is None:
         return tuple(asked)
-    theirs = _tokens(_json(path))
+    theirs = _tokens(read_json(path))
     for number, name in theirs.items():
         if number in ours and ours[number] != name:
             raise DataError(
-                f"{vocabulary.folder} is not the tokenizer of {folder}: token {number} is {ours[number][:40]!r} there and {name[:40]!r} here; "
+                f"{vocabulary.folder} is not the tokenizer of {folder}: token {number} is {ours[number][:40]!r}, not {name[:40]!r}; "
                 "a trained model goes with its own tokenizer, one from scratch with any"
             )
     return tuple(i for i in asked if i not in theirs or i >= rows)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps transformers' bars and tables of weights off the screen: what is wrong with weights is an error here."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def read_config(folder: Path) -> PretrainedConfig:
@@ -160,7 +176,7 @@ def read_config(folder: Path) -> PretrainedConfig:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
     path = folder / CONFIG
-    told = _json(path)
+    told = read_json(path)
     kind = str(told.get("model_type"))[:40]
     if "auto_map" in told:
         raise UsageError(
@@ -175,7 +191,7 @@ def read_config(folder: Path) -> PretrainedConfig:
     try:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as e:
-        raise DataError(f"{path} is no configuration of {kind!r} ({_short(e)}); download the model again") from e
+        raise DataError(f"{path} is no configuration of {kind!r} ({short(e)}); download the model again") from e
     # Whichever attention or kernels it names might be fetched from the hub, and be code.
     config._attn_implementation = None
     return config
@@ -197,16 +213,17 @@ def _loaded(folder: Path, config: PretrainedConfig, dtype: Any, quantize: str) -
     if quantize == "nf4":
         more = _four_bits()
     try:
-        model, told = _class(config).from_pretrained(
-            str(folder), config=config, dtype=dtype, attn_implementation=attention(config), output_loading_info=True, local_files_only=True,
-            trust_remote_code=False, weights_only=True, **more,
-        )  # fmt: skip
+        with quiet():
+            model, told = _class(config).from_pretrained(
+                str(folder), config=config, dtype=dtype, attn_implementation=attention(config), output_loading_info=True,
+                local_files_only=True, trust_remote_code=False, weights_only=True, **more,
+            )  # fmt: skip
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as e:
-        raise DataError(f"{folder}: the weights cannot be loaded ({_short(e)}); download the model again") from e
+        raise DataError(f"{folder}: the weights cannot be loaded ({short(e)}); download the model again") from e
     except Exception as e:
         if type(e).__name__ not in ("SafetensorError", "UnpicklingError"):
             raise
-        raise DataError(f"{folder}: the weights cannot be read ({_short(e)}); download the model again") from e
+        raise DataError(f"{folder}: the weights cannot be read ({short(e)}); download the model again") from e
     _check_loaded(folder, model, told)
     model.config.name_or_path = _source(folder)
     return model
@@ -257,19 +274,21 @@ def _grow(model: PreTrainedModel, vocabulary: Vocabulary, new: tuple[int, ...]) 
     """Gives tokens that are new to a model their rows; rows that it was padded with stay."""
     import torch
 
-    rows = model.get_input_embeddings().weight.shape[0]
+    embeddings: Any = model.get_input_embeddings()
+    head: Any
+    rows = embeddings.weight.shape[0]
     if vocabulary.size > rows:
         with _own_random_numbers():
             model.resize_token_embeddings(-(-vocabulary.size // _ROUND) * _ROUND, mean_resizing=False)
     if not new:
         return
     parts = {int(each["id"]): [int(i) for i in each["from"]] for each in _extension(vocabulary)}
-    head = model.get_output_embeddings()
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     known = torch.ones(vocabulary.size, dtype=torch.bool)
     known[list(new)] = False
-    filling = [*new, *range(vocabulary.size, model.get_input_embeddings().weight.shape[0])] if vocabulary.size > rows else list(new)
-    tensors = [model.get_input_embeddings().weight]
-    if head is not None and head.weight is not tensors[0]:
+    filling = [*new, *range(vocabulary.size, embeddings.weight.shape[0])] if vocabulary.size > rows else list(new)
+    tensors: list[torch.Tensor] = [embeddings.weight]
+    if head is not None and head.weight is not embeddings.weight:
         tensors.append(head.weight)
     if head is not None and getattr(head, "bias", None) is not None:
         tensors.append(head.bias)
@@ -286,7 +305,7 @@ def _extension(vocabulary: Vocabulary) -> list[dict[str, Any]]:
     path = vocabulary.folder / EMBEDDINGS
     if not path.is_file():
         return []
-    tokens = _json(path).get("tokens")
+    tokens: Any = read_json(path).get("tokens")
     try:
         ids = {each["id"] for each in tokens}
         good = all(0 <= i < vocabulary.size for i in ids) and all(
@@ -352,16 +371,22 @@ def _source(folder: Path) -> str:
     return str(place)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a model's folder.
+
+    Raises:
+        DataError: when it cannot be read.
+    """
     try:
         told = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as e:
-        raise DataError(f"{path} cannot be read as JSON ({_short(e)}); download the model again") from e
+        raise DataError(f"{path} cannot be read as JSON ({short(e)}); download the model again") from e
     if not isinstance(told, dict):
         raise DataError(f"{path}: expected a JSON object, found {type(told).__name__}; download the model again")
     return told
 
 
-def _short(error: BaseException) -> str:
+def short(error: BaseException) -> str:
+    """What an error of a library says, on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]}…"

@@ -212,7 +212,10 @@ def _names(source: Path) -> dict[str, str | None]:
 def _with_marks(
     settings: bytes, names: dict[str, str | None], template: Template, path: Path
 ) -> tuple[bytes, dict[str, str | None], tuple[str, ...]]:
-    """A tokenizer.json that has the template's marks and padding; which tokens are which; and what was added. Bytes stay where it lacks nothing."""
+    """A tokenizer.json that has the template's marks and padding, which tokens are which, and what was added.
+
+    Its bytes stay where it lacks nothing.
+    """
     from tokenizers import AddedToken, Tokenizer
 
     with refusals(f"{path} is no tokenizer that the tokenizers library reads", "save it again with its save()"):
@@ -248,7 +251,7 @@ def _with_marks(
     moved = [name for name, i in ids.items() if after.get(name) != i]
     if moved:
         raise DataError(
-            f"{path}: adding the marks of template {template.name} gives {moved[0][:40]!r} another id; its ids have holes; train a tokenizer"
+            f"{path}: the marks of template {template.name} would move {moved[0][:40]!r} to another id, as ids have holes; train a tokenizer"
         )
     return changed.encode(), names, tuple(t for t in lacking if t not in ids)
 
