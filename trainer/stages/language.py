@@ -145,7 +145,8 @@ def _told(job: Prepared, precision: str) -> dict[str, Any]:
             "name": job.spec.name, "source": job.spec.source, "revision": job.spec.revision, "architecture": job.spec.architecture,
         },
         "tokenizer": job.vocabulary.sha256, "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version},
-        "data": [list(each) for each in job.train.tokens.of], "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
+        "data": [list(each) for each in job.train.tokens.of],
+        "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
     }  # fmt: skip
 
 
