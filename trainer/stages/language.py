@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from trainer.callbacks import Metrics
 
-_SAVES, _LOOKS = 20, 10
-"""Checkpoints and evaluations of a run that says nothing of them: a crash costs a twentieth of it."""
+_SAVES, _LOOKS, _LEAST = 20, 10, 10
+"""Checkpoints and evaluations of a run that says nothing of them, and the steps between them at least: a crash costs a twentieth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,8 @@ def _told(job: Prepared, precision: str) -> dict[str, Any]:
             "name": job.spec.name, "source": job.spec.source, "revision": job.spec.revision, "architecture": job.spec.architecture,
         },
         "tokenizer": job.vocabulary.sha256, "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version},
-        "data": [list(each) for each in job.train.tokens.of], "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
+        "data": [list(each) for each in job.train.tokens.of],
+        "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
     }  # fmt: skip
 
 
@@ -197,7 +198,7 @@ def _checked(job: Prepared) -> np.ndarray:
 
 def _model(job: Prepared, precision: str) -> PreTrainedModel:
     """The model, with its frozen parts or adapters, and with the loss over supervised positions."""
-    from trainer import losses, models
+    from trainer import adapters, freezing, losses, models
 
     s = job.settings
     if job.weights is None:
@@ -205,11 +206,11 @@ def _model(job: Prepared, precision: str) -> PreTrainedModel:
     else:
         model = models.load(job.weights, job.vocabulary, dropout=s.dropout, quantize=s.quantize, precision=precision)
     if s.freeze or s.freeze_bottom:
-        frozen = models.freeze(model, s.freeze, s.freeze_bottom)
+        frozen = freezing.freeze(model, s.freeze, s.freeze_bottom)
         ERR.print(f"frozen: {count(len(frozen), 'weight matrix').replace('matrixs', 'matrices')}")
     if not losses.supervise(model):
         ERR.print(f"{type(model).__name__} computes its loss in its own way, which is kept: slower, and equal")
-    return models.adapt(model, s.lora, seed=job.seed) if s.lora is not None else model
+    return adapters.adapt(model, s.lora) if s.lora is not None else model
 
 
 def _batched(job: Prepared, model: PreTrainedModel, held: dict[str, Any] | None) -> Prepared:
@@ -249,7 +250,7 @@ def _manifest(job: Prepared, model: PreTrainedModel, state: str, step: int) -> d
         "base": str(job.weights) if job.weights is not None else None, "seq2seq": job.seq2seq, "max_length": job.settings.max_length,
         "parameters": sum(p.numel() for p in parameters), "trainable": sum(p.numel() for p in parameters if p.requires_grad),
         "lora": job.settings.lora is not None, "split": job.settings.split or str(job.asked.stage), "shared": job.shared,
-        "tokenizer": job.vocabulary.sha256,
+        "tokenizer": {"sha256": job.vocabulary.sha256, "added": list(job.vocabulary.added)},
         "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version}, "seed": job.seed,
         "data": [list(each) for each in job.train.tokens.of], "rows": job.train.rows, "samples": job.train.count,
         "lost": asdict(job.train.lost),
@@ -286,8 +287,8 @@ def _train(job: Prepared, model: PreTrainedModel, precision: str) -> Result:
 
     work = hf.Work(
         run=out, settings=s, steps=job.steps, done=last.step if last is not None else 0, per_step=job.order.per_step,
-        save_every=s.save_every or max(1, math.ceil(job.steps / _SAVES)),
-        eval_every=max(1, math.ceil(job.steps / _LOOKS)) if s.eval_every is None else s.eval_every, seed=job.seed, precision=precision,
+        save_every=s.save_every or max(_LEAST, math.ceil(job.steps / _SAVES)),
+        eval_every=max(_LEAST, math.ceil(job.steps / _LOOKS)) if s.eval_every is None else s.eval_every, seed=job.seed, precision=precision,
         loader=loader, held_out=held_out if job.held_out is not None and job.held_out.count else None,
         token_bytes=probe.token_bytes(job.vocabulary), metrics=metrics, interrupt=Interrupt(),
     )  # fmt: skip
