@@ -173,11 +173,13 @@ def trainer(model: PreTrainedModel, kind: Kind, work: Work) -> _Ours:
     callbacks: list[TrainerCallback] = [work.interrupt, work.metrics]
     if work.settings.tensorboard and world()[0] == 0:
         callbacks.append(_tensorboard(work))
+    # The library wants to see that there is something to look at; `evaluate` knows where it is.
+    looked_at: Any = [{}] if work.held_out is not None else None
     made: _Ours
     if kind == "seq2seq":
-        made = _Seq2Seq(model=model, args=Seq2SeqTrainingArguments(**told), callbacks=callbacks)
+        made = _Seq2Seq(model=model, args=Seq2SeqTrainingArguments(**told), eval_dataset=looked_at, callbacks=callbacks)
     elif kind == "text":
-        made = _Text(model=model, args=TrainingArguments(**told), callbacks=callbacks)
+        made = _Text(model=model, args=TrainingArguments(**told), eval_dataset=looked_at, callbacks=callbacks)
     else:
         made = _chat(model, told, callbacks)
     made.prepare_for(work)
@@ -197,8 +199,9 @@ def _chat(model: PreTrainedModel, told: dict[str, Any], callbacks: list[TrainerC
     # It wants to see a row and a tokenizer, and prepares data by itself unless told not to; ours is ready.
     blank = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"": 0}, unk_token="")), pad_token="")
     config = SFTConfig(**told, max_length=None, dataset_kwargs={"skip_prepare_dataset": True})
+    row = Dataset.from_dict({"input_ids": [[0]], "labels": [[-100]]})
     made = _Chat(
-        model=model, args=config, train_dataset=Dataset.from_dict({"input_ids": [[0]], "labels": [[-100]]}), processing_class=blank,
+        model=model, args=config, train_dataset=row, eval_dataset=row if config.do_eval else None, processing_class=blank,
         data_collator=DataCollatorWithPadding(blank), callbacks=callbacks,
     )  # fmt: skip
     made.processing_class = None

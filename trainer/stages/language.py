@@ -145,7 +145,8 @@ def _told(job: Prepared, precision: str) -> dict[str, Any]:
             "name": job.spec.name, "source": job.spec.source, "revision": job.spec.revision, "architecture": job.spec.architecture,
         },
         "tokenizer": job.vocabulary.sha256, "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version},
-        "data": [list(each) for each in job.train.tokens.of], "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
+        "data": [list(each) for each in job.train.tokens.of],
+        "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
     }  # fmt: skip
 
 
@@ -249,7 +250,7 @@ def _manifest(job: Prepared, model: PreTrainedModel, state: str, step: int) -> d
         "base": str(job.weights) if job.weights is not None else None, "seq2seq": job.seq2seq, "max_length": job.settings.max_length,
         "parameters": sum(p.numel() for p in parameters), "trainable": sum(p.numel() for p in parameters if p.requires_grad),
         "lora": job.settings.lora is not None, "split": job.settings.split or str(job.asked.stage), "shared": job.shared,
-        "tokenizer": job.vocabulary.sha256,
+        "tokenizer": {"sha256": job.vocabulary.sha256, "added": list(job.vocabulary.added)},
         "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version}, "seed": job.seed,
         "data": [list(each) for each in job.train.tokens.of], "rows": job.train.rows, "samples": job.train.count,
         "lost": asdict(job.train.lost),
