@@ -22,7 +22,7 @@ from corpus import __version__
 from corpus.console import ERR, command, count
 from corpus.errors import RunError
 from corpus.tokenizer.folder import replacing
-from trainer import flops, lineage, probe, vocabulary
+from trainer import flops, lineage, memory, probe, vocabulary
 from trainer.folder import MANIFEST, MODEL, RECIPE, Run
 from trainer.order import Order
 from trainer.prepare import Asked, Prepared, place, prepare, world
@@ -70,7 +70,11 @@ def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None
         CorpusError: for anything that the user can mend.
     """
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
+    if not torch.cuda.is_available():
+        memory.keep()
     _, _, out = place(asked)
     if fresh and out.exists and world()[0] == 0:
         _aside(out)
