@@ -347,7 +347,7 @@ def load_answerer(run_or_folder: Path, *, template: str | None = None, device: s
         library, _ = prepared(path.read_bytes(), path, words.template.specials)
         known = load_tokenizer(str(path)).vocabulary
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))).eval()  # type: ignore[arg-type]
-    marks = {library.token_to_id(mark) for mark in words.template.specials}
+    marks = {number for mark in words.template.specials if (number := library.token_to_id(mark)) is not None}
     hidden = frozenset(marks | {words.end, words.eos, words.pad} | {i for i, special in enumerate(known.special.tolist()) if special})
     # What the header has after `opens` is the model's to write; some tokenizers put a blank before every text besides, and what an
     # encoder-decoder writes is a text of its own.
