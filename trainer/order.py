@@ -21,8 +21,8 @@ from corpus.errors import DataError, UsageError
 from trainer.samples import Picked, Samples
 
 WINDOW = 65536
-"""Samples of a window, at least: some 2 MB of numbers, and wide enough that samples of like length are found: 0.4 % of padding on log-normal
-lengths with micro-batches of 16,384 tokens. Another number would be another order of every run."""
+"""Samples of a window, at least: some 2 MB of numbers, and wide enough that samples of like length are found: 0.4 % of padding on
+log-normal lengths with micro-batches of 16,384 tokens. Another number would be another order of every run."""
 
 _SIDES = 4
 """An encoder-decoder's windows are so much wider: those of like length on both sides are rarer. 3.7 % there, in place of 6.4 %."""
