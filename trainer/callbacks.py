@@ -135,6 +135,11 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
         if state.global_step % self._every == 0 or control.should_save or control.should_training_stop:
             self.flush(args, state)
 
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
+        """See `TrainerCallback`. The library would save and evaluate a second time behind the last step."""
+        control.should_save = control.should_evaluate = False
+        return control
+
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """See `TrainerCallback`."""
         self.flush(args, state)
@@ -166,8 +171,8 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
         wrong = next((r["step"] for r in records if not math.isfinite(r["loss"])), None)
         if wrong is not None:
             raise RunError(
-                f"{self._run.path}: the loss of step {wrong:,} is no number; lower learning_rate, lengthen the warm-up, or use bf16 or fp32 "
-                "where it was fp16; the last checkpoint is from before it"
+                f"{self._run.path}: the loss of step {wrong:,} is no number; lower learning_rate, lengthen the warm-up, or use bf16 or "
+                "fp32 where it was fp16; the last checkpoint is from before it"
             )
         tokens = sum(r["tokens"] for r in records)
         self.tokens += tokens

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from corpus.errors import DataError, UsageError, nearest
 from corpus.splits.templates import TEMPLATES, Template, opened
+from trainer.folder import MANIFEST, MODEL, Run
 from trainer.stream import Shown
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 Message = dict[str, str]
 """A turn: its role (system, user or assistant) and its content."""
-
-MODEL = "model"
-"""The folder of a finished run that holds its model and tokenizer."""
 
 
 class Reason(StrEnum):
@@ -302,7 +300,7 @@ class _Chooser:
         """Logits (float32[1, vocabulary], on the processor, so that a seed draws the same on every device) → an id (int64[1, 1])."""
         import torch
 
-        scores = self._by(written.cpu(), logits)
+        scores = self._by(written.cpu(), logits)  # type: ignore[arg-type]
         if not self._draws:
             return scores.argmax(dim=-1, keepdim=True)
         return torch.multinomial(scores.softmax(dim=-1), 1, generator=self._random)
@@ -339,7 +337,7 @@ def load_answerer(run_or_folder: Path, *, template: str | None = None, device: s
 
     model = _model(folder)
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))).eval()  # type: ignore[arg-type]
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
     if len(vocabulary.tokens) > rows:
         raise DataError(f"{folder}: the tokenizer has ids up to {len(vocabulary.tokens) - 1:,}, the model's embeddings {rows:,} rows")
     marks = {number for mark in (chosen.end, *chosen.specials) if (number := library.token_to_id(mark)) is not None}
@@ -358,12 +356,14 @@ def load_answerer(run_or_folder: Path, *, template: str | None = None, device: s
 
 def _found(path: Path) -> tuple[Path, dict[str, Any]]:
     """The folder of a model, and what the manifest of its run says (nothing where it is of no run)."""
-    for folder, run in ((path / MODEL, path), (path, path.parent)):
-        if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-            return folder, _json(run / "manifest.json") if folder.name == MODEL else {}
-    if (path / "checkpoints").is_dir():
-        raise UsageError(f"{path}: this run is not finished, so it has no {MODEL}/ yet; `trainer resume {path}` finishes it")
-    raise UsageError(f"{path}: holds no model; name a finished run (runs/<recipe>/<model>/<stage>), or a folder with config.json")
+    run = Run(path if path.name != MODEL else path.parent)
+    if "state" in _json(run.path / MANIFEST):  # folders of tokenizers have a manifest of this name, too
+        if not run.finished:
+            raise UsageError(f"{run.path}: this run is not finished, so it has no model yet; `trainer resume {run.path}` goes on with it")
+        return run.path / MODEL, run.read(MANIFEST)
+    if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise UsageError(f"{path}: holds no model; name a finished run (runs/<recipe>/<model>/<stage>), or a folder with config.json")
+    return path, {}
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -410,12 +410,11 @@ def _model(folder: Path) -> PreTrainedModel:
         base = Path(str(_json(adapter).get("base_model_name_or_path")))
         if not (base / "config.json").is_file():
             raise DataError(f"{adapter}: its base model {base} is not there; `trainer merge` makes a model of both that needs no base")
-        merged = PeftModel.from_pretrained(_model(base), str(folder), is_trainable=False).merge_and_unload()
-        return merged  # type: ignore[no-any-return]
+        return PeftModel.from_pretrained(_model(base), str(folder), is_trainable=False).merge_and_unload()
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
         model = auto.from_pretrained(folder, config=config, trust_remote_code=False, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, KeyError) as e:
         raise DataError(f"{folder}: holds no model that can be loaded: {str(e).splitlines()[0]}") from e
-    return model  # type: ignore[no-any-return]
+    return model

@@ -15,7 +15,6 @@ A stage is refused (exit 2) when
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +25,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpus.errors import DataError, LineageError, WarehouseError
+from corpus.errors import DataError, LineageError, UsageError, WarehouseError
 from corpus.splits.templates import Template
 from corpus.warehouse.commit import binary_file, reading
 from corpus.warehouse.splits import PARTS, find
+from trainer.folder import MANIFEST, MODEL, Run
 
 ROWS = "rows.npy"
-MANIFEST = "manifest.json"
 
 _ID = 32  # hex characters of a row_id
 _TAKEN = 16  # of them that make a key: 64 bits
@@ -167,44 +166,27 @@ def read(run: Path) -> np.ndarray:
     return keys
 
 
-def manifest(run: Path) -> dict[str, Any]:
-    """What a run says of itself.
-
-    Raises:
-        DataError: when the folder is no run's.
-    """
-    path = run / MANIFEST
-    try:
-        told = json.loads(path.read_bytes())
-        if not isinstance(told, dict):
-            raise ValueError(f"a {type(told).__name__} instead of an object")
-    except FileNotFoundError as e:
-        raise DataError(f"{run}: is not the folder of a run: it has no {MANIFEST}") from e
-    except (OSError, ValueError, RecursionError) as e:
-        raise DataError(f"{path}: cannot be read ({e}); take the file from a copy of the run") from e
-    return told
-
-
 def ancestors(run: Path) -> list[Path]:
     """The runs that a run goes on from: its parent, the parent's, and so on, without the run itself.
 
     `parent` of a manifest is the folder of a run, relative to the run's own folder unless it is absolute, or null.
 
     Raises:
-        DataError: when one of them is not there any more, or they go in a circle.
+        UsageError: when the folder holds no run, or one that it goes on from is not there any more.
+        DataError: when a manifest is damaged, or runs go on from themselves.
     """
     line: list[Path] = []
     seen = {run.resolve()}
     here = run
-    while (told := manifest(here).get("parent")) is not None:
+    while (told := Run(here).read(MANIFEST).get("parent")) is not None:
         if not isinstance(told, str):
             raise DataError(f"{here / MANIFEST}: `parent` is {told!r}; expected the folder of a run, or null")
         there = here / told
-        if not (there / MANIFEST).is_file():
-            raise DataError(
+        if not Run(there).exists:
+            raise UsageError(
                 f"{here}: goes on from the run {told}, which is not there; without it nobody can tell which rows were trained on. "
-                "Put it back, or begin from the model itself (--model "
-                f"{here / 'model'}), whose rows are then not checked"
+                "Put it back, or begin from the model itself (--parent "
+                f"{here / MODEL}), whose rows are then not checked"
             )
         if there.resolve() in seen:
             raise DataError(f"{here / MANIFEST}: `parent` {told} comes before itself; expected the folder of an earlier run")
@@ -248,7 +230,7 @@ def check(keys: np.ndarray, ancestors: Sequence[Path], held_out: Mapping[str, np
 
     Raises:
         LineageError: for rows that are held out, or that a parent trained on though neither split is shared.
-        DataError: when what a parent trained on cannot be read.
+        DataError, UsageError: when what a parent trained on cannot be read.
     """
     for place, out in held_out.items():
         both = _common(keys, out)
@@ -262,7 +244,7 @@ def check(keys: np.ndarray, ancestors: Sequence[Path], held_out: Mapping[str, np
     seen: dict[str, int] = {}
     for run in ancestors:
         theirs = read(run)
-        said = manifest(run)
+        said = Run(run).read(MANIFEST)
         both = _common(keys, theirs)
         if len(both) and not shared and said.get("shared") is not True:
             raise LineageError(
@@ -310,13 +292,14 @@ def check_same(parent: Mapping[str, Any], vocabulary: Words) -> None:
     """Refuses another tokenizer or template than the parent's: every id, or every mark of a turn, would mean something else.
 
     Args:
-        parent: its manifest, with `tokenizer` (the sha256 of its tokenizer.json) and `template` (its `name` and `version`).
+        parent: its manifest, with `tokenizer` (the `sha256` of its tokenizer.json) and `template` (its `name` and `version`).
         vocabulary: the stage's.
 
     Raises:
         LineageError: when they differ.
     """
-    tokenizer = parent.get("tokenizer")
+    told = parent.get("tokenizer")
+    tokenizer = told.get("sha256") if isinstance(told, Mapping) else None
     if tokenizer != vocabulary.sha256:
         raise LineageError(
             f"the parent was trained with the tokenizer {str(tokenizer)[:12]}, this stage has {vocabulary.sha256[:12]} (sha256 of "

@@ -1,8 +1,9 @@
 """Token ids to text that can be shown while it is written.
 
-A Chinese character is often two or three tokens, and what a part of it decodes to is U+FFFD. So ids become bytes, not text, and bytes become
-text where they are whole: what waits is never more than three bytes. Decoding all ids again and again, and showing what is new, is not only
-slower; it is wrong with tokenizers that fall back to bytes, whose decoder turns a good character into three U+FFFD when a bad byte follows.
+A Chinese character is often two or three tokens, and what a part of it decodes to is U+FFFD. So ids become bytes, not text, and bytes
+become text where they are whole: what waits is never more than three bytes. Decoding all ids again and again, and showing what is new,
+is not only slower; it is wrong with tokenizers that fall back to bytes, whose decoder turns a good character into three U+FFFD when a bad
+byte follows.
 
 Text that may be the beginning of a stop string waits too, until it is one or is not.
 """
