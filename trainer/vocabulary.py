@@ -251,7 +251,7 @@ def _with_marks(
     moved = [name for name, i in ids.items() if after.get(name) != i]
     if moved:
         raise DataError(
-            f"{path}: the marks of template {template.name} would move {moved[0][:40]!r} to another id, as ids have holes; train a tokenizer"
+            f"{path}: the marks of template {template.name} would move {moved[0][:40]!r} to another id (holes); train a tokenizer"
         )
     return changed.encode(), names, tuple(t for t in lacking if t not in ids)
 
