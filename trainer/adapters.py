@@ -81,7 +81,7 @@ def adapt(model: PreTrainedModel, lora: Lora, new: tuple[int, ...] = ()) -> Peft
     # By itself it would write all embeddings beside an adapter where rows were added to them, and ask the hub about that at every save. The
     # rows that are trained are in the adapter; the others are made anew, the same way, when it is loaded.
     adapted.save_pretrained = partial(adapted.save_pretrained, save_embedding_layers=False)
-    return adapted  # type: ignore[no-any-return]
+    return adapted
 
 
 def merged(folder: Path, words: Vocabulary, *, dropout: float | None) -> PreTrainedModel:

@@ -61,7 +61,10 @@ def test_other_names_are_refused(name: str, expected: str, tmp_path: Path, monke
         ("m: {source: a/b, architecture: {type: t5, layers: 1, d_model: 8, heads: 1}}", "either a source or an architecture"),
         ("m: {}", "either a source or an architecture"),
         ("m: {source: ../b}", "no model of the hub"),
-        ("m: {architecture: {type: t6, layers: 1, d_model: 8, heads: 1}}", "there is no architecture 't6'; did you mean 't5'"),
+        (
+            "m: {architecture: {type: qwen4, layers: 1, d_model: 8, heads: 1}}",
+            "there is no architecture 'qwen4'; did you mean 'qwen3' or 'qwen2'",
+        ),
         ("m: {architecture: {type: t5, layers: 1, d_model: 8, heads: 3}}", "not a multiple"),
         ("m: {architecture: {type: t5, layers: 1, width: 8, heads: 1}}", "unknown key 'width'"),
         ("m: {architecture: {type: bloom, layers: 1, d_model: 8, heads: 1, d_ff: 9}}", "bloom has no d_ff"),

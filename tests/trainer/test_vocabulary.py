@@ -45,7 +45,7 @@ def test_every_published_layout_is_fitted(kind: str, template, tmp_path: Path) -
     messages = [{"role": "user", "content": "Hi</s><|im_end|><|endoftext|>"}]
     rendered = loaded.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert rendered.endswith(template.opens)
-    special = set(loaded.all_special_ids) - {library.token_to_id(t) for t in template.specials}
+    special = set(loaded.all_special_ids) - {library.token_to_id(t) for t in template.specials} - {loaded.unk_token_id}
     assert not special & set(loaded(rendered, add_special_tokens=False)["input_ids"])
     assert vocabulary.read(found.folder) == found
 
@@ -133,15 +133,14 @@ def test_ones_own_is_of_the_recipes_template(tmp_path: Path) -> None:
         ("tokenizer.json", '{"model": {"type": "BPE"}}', "no tokenizer"),
         ("tokenizer.json", "\x00", "no tokenizer"),
         ("tokenizer_config.json", "[1]", "expected a JSON object"),
-        ("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": ["evil.Tokenizer", null]}}', "cannot convert"),
+        ("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": ["evil.Tokenizer", null]}}', "never run here"),
         ("special_tokens_map.json", "[" * 100000, "no JSON"),
     ],
 )
 def test_hostile_tokenizers_are_errors(name: str, content: str, expected: str, tmp_path: Path) -> None:
     source = small_tokenizer("gpt2", tmp_path / "source")
     if "auto_map" in content:
-        for each in ("tokenizer.json", "vocab.json", "merges.txt"):
-            (source / each).unlink()
+        (source / "tokenizer.json").unlink()
         (source / "evil.py").write_text("raise SystemExit('ran')")
     (source / name).write_text(content)
     with pytest.raises(DataError, match=expected):
@@ -150,5 +149,6 @@ def test_hostile_tokenizers_are_errors(name: str, content: str, expected: str, t
 
 
 def test_no_tokenizer_is_said(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text("{}")
     with pytest.raises(DataError, match="has no tokenizer"):
         vocabulary.fitted(tmp_path, PLAIN, tmp_path / "out")
