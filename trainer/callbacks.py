@@ -135,6 +135,11 @@ class Metrics(TrainerCallback):  # type: ignore[misc]
         if state.global_step % self._every == 0 or control.should_save or control.should_training_stop:
             self.flush(args, state)
 
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
+        """See `TrainerCallback`. The library would save and evaluate a second time behind the last step."""
+        control.should_save = control.should_evaluate = False
+        return control
+
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """See `TrainerCallback`."""
         self.flush(args, state)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from corpus.errors import DataError, UsageError, nearest
 from corpus.splits.templates import TEMPLATES, Template, opened
+from trainer.folder import MANIFEST, MODEL, Run
 from trainer.stream import Shown
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 Message = dict[str, str]
 """A turn: its role (system, user or assistant) and its content."""
-
-MODEL = "model"
-"""The folder of a finished run that holds its model and tokenizer."""
 
 
 class Reason(StrEnum):
@@ -358,12 +356,14 @@ def load_answerer(run_or_folder: Path, *, template: str | None = None, device: s
 
 def _found(path: Path) -> tuple[Path, dict[str, Any]]:
     """The folder of a model, and what the manifest of its run says (nothing where it is of no run)."""
-    for folder, run in ((path / MODEL, path), (path, path.parent)):
-        if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
-            return folder, _json(run / "manifest.json") if folder.name == MODEL else {}
-    if (path / "checkpoints").is_dir():
-        raise UsageError(f"{path}: this run is not finished, so it has no {MODEL}/ yet; `trainer resume {path}` finishes it")
-    raise UsageError(f"{path}: holds no model; name a finished run (runs/<recipe>/<model>/<stage>), or a folder with config.json")
+    run = Run(path if path.name != MODEL else path.parent)
+    if "state" in _json(run.path / MANIFEST):  # folders of tokenizers have a manifest of this name, too
+        if not run.finished:
+            raise UsageError(f"{run.path}: this run is not finished, so it has no model yet; `trainer resume {run.path}` goes on with it")
+        return run.path / MODEL, run.read(MANIFEST)
+    if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise UsageError(f"{path}: holds no model; name a finished run (runs/<recipe>/<model>/<stage>), or a folder with config.json")
+    return path, {}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -129,6 +129,14 @@ class _Ours(Trainer):  # type: ignore[misc]
             self.work.run.seal(folder, consumed=self.work.metrics.consumed, keep=self.work.settings.keep)
         self.accelerator.wait_for_everyone()
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Weights, or an adapter's alone: peft would add all embeddings, and ask the hub for that. No pickled arguments."""
+        folder = Path(output_dir or self.args.output_dir)
+        model = self.accelerator.unwrap_model(self.model)
+        adapter = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+        model.save_pretrained(str(folder), state_dict=state_dict, **adapter)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's form to fill in
+
     def floating_point_ops(self, inputs: Any) -> int:
         """Nothing: `trainer.flops` counts, and once, not in every step."""
         return 0
@@ -173,11 +181,13 @@ def trainer(model: PreTrainedModel, kind: Kind, work: Work) -> _Ours:
     callbacks: list[TrainerCallback] = [work.interrupt, work.metrics]
     if work.settings.tensorboard and world()[0] == 0:
         callbacks.append(_tensorboard(work))
+    # The library wants to see that there is something to look at; `evaluate` knows where it is.
+    looked_at: Any = [{}] if work.held_out is not None else None
     made: _Ours
     if kind == "seq2seq":
-        made = _Seq2Seq(model=model, args=Seq2SeqTrainingArguments(**told), callbacks=callbacks)
+        made = _Seq2Seq(model=model, args=Seq2SeqTrainingArguments(**told), eval_dataset=looked_at, callbacks=callbacks)
     elif kind == "text":
-        made = _Text(model=model, args=TrainingArguments(**told), callbacks=callbacks)
+        made = _Text(model=model, args=TrainingArguments(**told), eval_dataset=looked_at, callbacks=callbacks)
     else:
         made = _chat(model, told, callbacks)
     made.prepare_for(work)
@@ -197,8 +207,9 @@ def _chat(model: PreTrainedModel, told: dict[str, Any], callbacks: list[TrainerC
     # It wants to see a row and a tokenizer, and prepares data by itself unless told not to; ours is ready.
     blank = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"": 0}, unk_token="")), pad_token="")
     config = SFTConfig(**told, max_length=None, dataset_kwargs={"skip_prepare_dataset": True})
+    row = Dataset.from_dict({"input_ids": [[0]], "labels": [[-100]]})
     made = _Chat(
-        model=model, args=config, train_dataset=Dataset.from_dict({"input_ids": [[0]], "labels": [[-100]]}), processing_class=blank,
+        model=model, args=config, train_dataset=row, eval_dataset=row if config.do_eval else None, processing_class=blank,
         data_collator=DataCollatorWithPadding(blank), callbacks=callbacks,
     )  # fmt: skip
     made.processing_class = None

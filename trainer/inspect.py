@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from trainer.order import Order
     from trainer.tokens import Tokens
 
 LEVELS = (0, 10, 50, 90, 99, 100)
@@ -75,7 +76,7 @@ class Report:
         lost: what becomes of the rows.
         samples, tokens, learned: of an epoch.
         row_lengths, sample_lengths: tokens at each of `LEVELS`; of a sample both sides together.
-        padding: share of an epoch's batches that is padding when samples of like length are put together; None where there is no sample.
+        padding: share of the tokens of an epoch's batches that is padding.
         shown: the rows.
         excess: why the run would be refused, and the way out; None when it would not.
     """
@@ -88,45 +89,42 @@ class Report:
     learned: int
     row_lengths: dict[int, int]
     sample_lengths: dict[int, int]
-    padding: float | None
+    padding: float
     shown: tuple[Row, ...]
     excess: str | None
 
 
 def inspect(
-    samples: Samples,
+    order: Order,
     tokenizer: Path,
     *,
     max_lost: float,
-    micro_tokens: int,
     rows: int = 3,
     row_id: str | None = None,
     warehouse: Path | None = None,
-    seed: int = 0,
 ) -> Report:
     """Looks at the samples of a stage.
 
     Args:
-        samples: of the part.
+        order: of the samples of a part, as `trainer.prepare.prepare` makes it.
         tokenizer: the folder of the tokenizer that they were encoded with.
         max_lost: share of rows that may be dropped or cut.
-        micro_tokens: tokens of a micro-batch, for the padding.
-        rows: how many are shown; the same ones for the same seed.
+        rows: how many are shown; the same ones for the same seed of the order.
         row_id: shows this row instead.
         warehouse: where the split's files are, for the ids of rows.
-        seed: of the choice, and of the order that the padding is that of.
 
     Raises:
-        UsageError: when there is no such row, or a sample is longer than a micro-batch.
+        UsageError: when there is no such row.
     """
     from corpus.tokenizer.load import load
-    from trainer.order import Order
 
+    samples = order.samples
     tokens = samples.tokens
     if row_id is not None:
         chosen = np.array([_find(tokens, warehouse, row_id)])
     else:
-        chosen = np.sort(np.random.default_rng(seed).choice(samples.rows, min(max(rows, 0), samples.rows), replace=False, shuffle=False))
+        draw = np.random.default_rng(order.seed)
+        chosen = np.sort(draw.choice(samples.rows, min(max(rows, 0), samples.rows), replace=False, shuffle=False))
     lengths = _row_lengths(samples)
     spelled = load(str(tokenizer)).vocabulary.tokens
     named = _names(tokens, warehouse, samples, chosen)
@@ -134,10 +132,9 @@ def inspect(
         Row(int(number), *names, int(lengths[number]), _pieces(samples, int(number), spelled))
         for number, names in zip(chosen, named, strict=True)
     )
-    padding = Order(samples, seed=seed, micro_tokens=micro_tokens).padding() if samples.count else None
     return Report(
         str(tokens.folder), tokens.part, samples.lost, samples.count, samples.read, samples.learned, _quantiles(lengths),
-        _quantiles(_sample_lengths(samples)), padding, shown, excess(samples, max_lost),
+        _quantiles(_sample_lengths(samples)), order.padding(), shown, excess(samples, max_lost),
     )  # fmt: skip
 
 
@@ -188,12 +185,14 @@ def show(report: Report, *, as_json: bool = False) -> int:
     )  # fmt: skip
     OUT.print()
     head = tuple("shortest" if level == 0 else "longest" if level == 100 else f"{level} %" for level in LEVELS)
-    lengths = [("tokens of a row", *report.row_lengths.values()), ("tokens of a sample", *report.sample_lengths.values())]
-    table(("", *head), [each for each in lengths if len(each) > 1], right=head)
+    table(
+        ("", *head),
+        [("tokens of a row", *report.row_lengths.values()), ("tokens of a sample", *report.sample_lengths.values())],
+        right=head,
+    )
     OUT.print()
-    padding = "" if report.padding is None else f"; padding of batches by length {report.padding:.1%}"
-    told = f"{count(report.samples, 'sample')}, {report.tokens:,} tokens, {report.learned:,} of them learned{padding}"
-    OUT.print(told, markup=False)
+    told = f"{count(report.samples, 'sample')}, {report.tokens:,} tokens, {report.learned:,} labels"
+    OUT.print(f"{told}; {report.padding:.1%} of the batches is padding", markup=False)
     if report.excess:
         OUT.print(visible(report.excess), markup=False, style="red")
     return 2 if report.excess else 0
@@ -261,9 +260,7 @@ def _sample_lengths(samples: Samples) -> np.ndarray:
 
 
 def _quantiles(lengths: np.ndarray) -> dict[int, int]:
-    """Lengths that there are, at each of `LEVELS`."""
-    if not len(lengths):
-        return {}
+    """Lengths that there are, at each of `LEVELS`; there is at least one, since an order has samples."""
     found = np.quantile(lengths, np.array(LEVELS) / 100, method="lower")
     return {level: int(length) for level, length in zip(LEVELS, found, strict=True)}
 

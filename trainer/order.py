@@ -126,6 +126,11 @@ class Order:
             micro += self._count(int(whole), max(1, round(rest * self.samples.count)))
         return -(-micro // self.per_step)
 
+    def begins(self, epoch: int = 0) -> np.ndarray:
+        """Positions in an epoch at which its windows begin, its end last (int64); found without looking into a window."""
+        _, begins, cumulated = self._windows(epoch)
+        return cumulated[begins]
+
     def padding(self, epoch: int = 0) -> float:
         """Share of an epoch's tokens that is padding."""
         blocks, begins, _ = self._windows(epoch)
