@@ -5,7 +5,8 @@ and no weights have to be there. Its activations are not guessed from a formula 
 autograd would keep for the backward is added up.
 
 Memory is what the tensors take that have to be there at the same time at the end of a forward: weights, gradients, the optimiser's state,
-activations, logits. What the allocator, kernels and the libraries take comes on top, about 1 GB on a GPU.
+activations, logits. Beside the peak of a process on a CPU (fp32, 4 layers, width 256): 772 MB for 679 (Qwen3, rows of 256 tokens), 582 for
+417 (1,024 tokens), 936 for 904 (T5, Adafactor), 485 for 508 (BLOOM): between 5 % too little and 40 % too much. What the allocator, kernels and the libraries take comes on top, about 1 GB on a GPU.
 """
 
 from __future__ import annotations
@@ -167,12 +168,14 @@ def plan(
     top = flops.peak(device)
     return Plan(
         model=job.spec.name, stage=str(job.asked.stage), recipe=job.recipe.name, parameters=parameters, trainable=trainable,
-        embeddings=inner.get_input_embeddings().weight.numel(), rows=job.train.rows, samples=job.train.count, steps=job.steps, epochs=epochs,
+        embeddings=inner.get_input_embeddings().weight.numel(),
+        rows=job.train.rows, samples=job.train.count, steps=job.steps, epochs=epochs,
         tokens=tokens, tokens_per_parameter=tokens / max(1, parameters), flops=flops.per_token(job, model) * tokens,
         micro_tokens=job.order.micro_tokens, per_step=job.order.per_step, memory=memory, device=device, devices=devices,
         device_memory=device_memory, layout=layout, checkpoint=kept + state,
         # While a checkpoint is written, those that stay are all still there.
-        disk=(job.settings.keep + 1) * (kept + state) + kept, seconds_per_step=seconds_per_step, peak=None if top is None else top * devices,
+        disk=(job.settings.keep + 1) * (kept + state) + kept, seconds_per_step=seconds_per_step,
+        peak=None if top is None else top * devices,
     )  # fmt: skip
 
 
@@ -183,7 +186,7 @@ def counts(model: Any) -> tuple[int, int]:
 
 
 def optimizer_bytes(model: Any, settings: Settings) -> int:
-    """The optimiser's state: AdamW has two numbers in fp32 for each trained parameter, Adafactor one for each row and column of a matrix."""
+    """The optimiser's state: AdamW has two numbers in fp32 for each trained parameter, Adafactor one a row and column of a matrix."""
     trained = [p for p in model.parameters() if p.requires_grad]
     if settings.optimizer == "adamw":
         return sum(8 * p.numel() for p in trained)
