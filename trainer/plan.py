@@ -6,7 +6,8 @@ autograd would keep for the backward is added up.
 
 Memory is what the tensors take that have to be there at the same time at the end of a forward: weights, gradients, the optimiser's state,
 activations, logits. Beside the peak of a process on a CPU (fp32, 4 layers, width 256): 772 MB for 679 (Qwen3, rows of 256 tokens), 582 for
-417 (1,024 tokens), 936 for 904 (T5, Adafactor), 485 for 508 (BLOOM): between 5 % too little and 40 % too much. What the allocator, kernels and the libraries take comes on top, about 1 GB on a GPU.
+417 (1,024 tokens), 936 for 904 (T5, Adafactor), 485 for 508 (BLOOM): between 5 % too little and 40 % too much. What
+the allocator, kernels and the libraries take comes on top, about 1 GB on a GPU.
 """
 
 from __future__ import annotations
