@@ -103,7 +103,7 @@ sources: $(VENV)/corpus.stamp ## List the supported data sets, and what of them 
 	@$(BIN)/corpus sources $(if $(DATA),--data '$(DATA)')
 
 test: $(VENV)/dev.stamp ## Run the tests
-	@$(BIN)/python -m pytest -n 2 -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: $(VENV)/dev.stamp ## Run all tests, the slow and huge ones too
 	@$(BIN)/python -m pytest

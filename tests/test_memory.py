@@ -158,8 +158,8 @@ def check(tmp_path: Path, form: str, size: int, limit: int) -> Built:
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_is_built_under_a_limit(tmp_path: Path, form: str) -> None:
     # DuckDB alone may take 600 MB before it spills, and the compiler of the kernels and what searches for duplicates some 300 MB beside it.
-    # That memory does not grow with the file is held by the gigabytes below.
-    check(tmp_path, form, 60 * MB, 1300 * MB)
+    # That memory does not grow with the file is held by the gigabytes below; arrays and gzip differ in how they are read alone.
+    check(tmp_path, form, (60 if form == "lines" else 16) * MB, 1300 * MB)
 
 
 @pytest.mark.slow

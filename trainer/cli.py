@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -62,6 +63,66 @@ def resume(run: Path) -> None:
     from trainer.stages import language
 
     language.show(language.resume(run, watch=_watch))
+
+
+@cli.command()
+@click.argument("stage", type=_STAGES)
+@_stage_options
+@click.option("--rows", type=click.IntRange(0), default=3, show_default=True, help="So many rows.")
+@click.option("--row", "row_id", help="This row instead, by the beginning of its row_id.")
+@click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")
+def inspect(stage: str, rows: int, row_id: str | None, as_json: bool, **asked: Any) -> None:
+    """Show rows as tokens, with what is learnt of them; lengths, and what is dropped or cut. 2 is returned when that is too much."""
+    from trainer import inspect as looking
+    from trainer.prepare import prepare
+
+    job = prepare(_asked(stage, asked), watch=_watch)
+    report = looking.inspect(
+        job.order, job.vocabulary.folder, max_lost=job.settings.max_lost, rows=rows, row_id=row_id, warehouse=job.asked.warehouse
+    )
+    sys.exit(looking.show(report, as_json=as_json))
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the merged model; new or empty.")
+def merge(run: Path, out: Path) -> None:
+    """Write a run's model as plain weights: an adapter is merged into its base, and the logits are held equal."""
+    from corpus.console import OUT
+    from trainer.adapters import merge as merged
+
+    OUT.print(f"{merged(run, out)}: loads in transformers, and in whatever reads its folders", markup=False)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--ask", "asks", multiple=True, help="Answer this and end; may be given again.")
+@click.option("--system", default="", help="What the model is told first.")
+@click.option("--template", help="Of a model that does not say it.")
+@click.option("--device", help="cpu, cuda, …  [default: a GPU where there is one]")
+@click.option("--max-new-tokens", type=int, default=512, show_default=True, help="Of an answer.")
+@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 takes the likeliest token.")
+@click.option("--top-k", type=int, default=0, show_default=True, help="Draw from the so many likeliest; 0 from all.")
+@click.option("--top-p", type=float, default=1.0, show_default=True, help="Draw from the likeliest that come to this together.")
+@click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="On tokens that were there already.")
+@click.option("--seed", type=int, help="Of the draws.")
+def chat(run: Path, **told: Any) -> None:
+    """Talk to the model of a run; /help lists the commands."""
+    from trainer.chat import chat as talk
+
+    sys.exit(talk(run, **told))
+
+
+@cli.command("all")
+@click.option("--recipe", default="sample", show_default=True, help="Name of a recipe in recipes/, or path of a YAML file.")
+@click.option("--model", help="Name in recipes/models.yaml, or folder of a model. [default: the recipe's, or tiny]")
+@click.option("--warehouse", type=click.Path(path_type=Path), default=Path("warehouse"), show_default=True, help="The corpus.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of upstream files. [default: the recipe's, or the embedded samples]")
+def whole(recipe: str, model: str | None, warehouse: Path, data: Path | None) -> None:
+    """Corpus, tokenizer, pretraining, fine-tuning and an answer, in one process."""
+    from trainer.whole import everything
+
+    everything(recipe, model, warehouse, data)
 
 
 def _asked(stage: str, told: dict[str, Any]) -> Any:

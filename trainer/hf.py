@@ -129,6 +129,14 @@ class _Ours(Trainer):  # type: ignore[misc]
             self.work.run.seal(folder, consumed=self.work.metrics.consumed, keep=self.work.settings.keep)
         self.accelerator.wait_for_everyone()
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Weights, or an adapter's alone: peft would add all embeddings, and ask the hub for that. No pickled arguments."""
+        folder = Path(output_dir or self.args.output_dir)
+        model = self.accelerator.unwrap_model(self.model)
+        adapter = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
+        model.save_pretrained(str(folder), state_dict=state_dict, **adapter)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's form to fill in
+
     def floating_point_ops(self, inputs: Any) -> int:
         """Nothing: `trainer.flops` counts, and once, not in every step."""
         return 0

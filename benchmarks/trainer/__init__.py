@@ -1,1 +1,1 @@
-"""A step of training beside stock TRL and stock transformers, on the same model and rows, with equal losses: `python -m benchmarks.trainer`."""
+"""Benchmarks of the trainer: a step beside stock TRL and transformers (`benchmarks.trainer`), and its data path (`benchmarks.trainer.loader`)."""

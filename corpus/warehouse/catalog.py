@@ -120,15 +120,16 @@ def _schema(db: duckdb.DuckDBPyConnection, warehouse: Warehouse, build: Build, s
     _small_tables(db, build)
     for table in _TABLES.values():
         db.execute(f"CREATE VIEW {table.name} AS SELECT * FROM {_read(warehouse, files[table.name], table)}")
-        comment(db, table.name, table.comment, {c.name: c.comment for c in table.columns})
     known = {c.name: c.comment for t in (ROWS, DROPPED) for c in t.columns}
     _splits(db, warehouse, build)
-    about = "Every row of every split, with its text as a model sees it. The files themselves lie in splits/<recipe>/<split>/."
-    comment(db, "splits", about, {**known, **_SPLIT_COMMENTS})
     for view in ("lineage", "sources", "places"):
         db.execute(_sql(f"{view}.sql"))
-    for name in ("lineage", "sources", "places", "files", "source_list", "split_list"):
-        comment(db, name, None, known)
+    about = "Every row of every split, with its text as a model sees it. The files themselves lie in splits/<recipe>/<split>/."
+    _comment(db, {
+        **{t.name: (t.comment, {c.name: c.comment for c in t.columns}) for t in _TABLES.values()},
+        "splits": (about, {**known, **_SPLIT_COMMENTS}),
+        **dict.fromkeys(("lineage", "sources", "places", "files", "source_list", "split_list"), (None, known)),
+    })  # fmt: skip
 
 
 def _sql(name: str) -> str:
@@ -225,14 +226,15 @@ def _insert(db: duckdb.DuckDBPyConnection, table: str, rows: list[list[Any]]) ->
         db.unregister("incoming")
 
 
-def comment(db: duckdb.DuckDBPyConnection, name: str, about: str | None, columns: dict[str, str]) -> None:
-    """Stores a comment on a view or table, and on those of its columns that have none yet and that `columns` knows."""
-    where = "WHERE table_name = ? AND table_schema = current_schema()"
-    kind = db.execute(f"SELECT table_type FROM information_schema.tables {where}", [name]).fetchone()
-    if about is not None:
-        db.execute(f"COMMENT ON {'VIEW' if kind and kind[0] == 'VIEW' else 'TABLE'} {name} IS {_literal(about)}")
-    query = "SELECT column_name FROM duckdb_columns() WHERE table_name = ? AND schema_name = current_schema() AND comment IS NULL"
-    for (column,) in db.execute(query, [name]).fetchall():
+def _comment(db: duckdb.DuckDBPyConnection, told: Mapping[str, tuple[str | None, Mapping[str, str]]]) -> None:
+    """Stores a comment on each view, and on the columns of views and tables that have none yet and of which something is told."""
+    for name, (about, _) in told.items():
+        if about is not None:
+            db.execute(f"COMMENT ON VIEW {name} IS {_literal(about)}")
+    # Asked once for all of them: DuckDB goes through every column of the catalog for each question.
+    query = "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = current_schema() AND comment IS NULL"
+    for name, column in db.execute(query).fetchall():
+        _, columns = told.get(name, (None, {}))
         if column in columns:
             db.execute(f"COMMENT ON COLUMN {name}.{_identifier(column)} IS {_literal(columns[column])}")
 

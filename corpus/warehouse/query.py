@@ -59,10 +59,8 @@ def questions() -> dict[str, Question]:
     return found
 
 
-def ask(
-    catalog: Path, text: str, parameters: dict[str, str], *, recipe: str | None = None, most: int | None = None, bounded: bool = False
-) -> Answer:
-    """Runs `text` (SQL, or the name of a ready question) and returns at most `most` rows; `bounded` as for `open_catalog`.
+def ask(catalog: Path, text: str, parameters: dict[str, str], *, recipe: str | None = None, most: int | None = None) -> Answer:
+    """Runs `text` (SQL, or the name of a ready question) and returns at most `most` rows.
 
     Raises:
         QueryError: for an unknown question, a missing or superfluous parameter, or whatever DuckDB refuses.
@@ -81,7 +79,7 @@ def ask(
     unknown = [n for n in parameters if n not in needs + takes]
     if unknown:
         raise QueryError(f"query {text!r} takes no {', '.join(unknown)}{nearest(unknown[0], needs + takes)}")
-    with open_catalog(catalog, bounded=bounded) as db:
+    with open_catalog(catalog) as db:
         if recipe is not None:
             use(db, recipe)
         try:

@@ -202,19 +202,31 @@ def _checked(job: Prepared) -> np.ndarray:
 
 def _model(job: Prepared, precision: str) -> PreTrainedModel:
     """The model, with its frozen parts or adapters, and with the loss over supervised positions."""
+    import torch
+
     from trainer import adapters, freezing, losses, models
 
     s = job.settings
     if job.weights is None:
         model = models.build(job.spec, job.vocabulary, max_length=s.max_length, dropout=s.dropout, seed=job.seed)
+        new: tuple[int, ...] = ()
     else:
-        model = models.load(job.weights, job.vocabulary, dropout=s.dropout, quantize=s.quantize, precision=precision)
+        model = models.load(
+            job.weights, job.vocabulary, dropout=s.dropout, quantize=s.quantize, precision=precision, frozen=s.lora is not None
+        )
+        new = models.fresh(job.weights, job.vocabulary, model.get_input_embeddings().num_embeddings)
+        limit = models.longest(model.config)
+        if limit is not None and s.max_length > limit:
+            raise RunError(f"{job.weights} has positions for {limit:,} tokens, max_length is {s.max_length:,}: lower it")
     if s.freeze or s.freeze_bottom:
         frozen = freezing.freeze(model, s.freeze, s.freeze_bottom)
-        ERR.print(f"frozen: {count(len(frozen), 'weight matrix').replace('matrixs', 'matrices')}")
+        ERR.print(f"{count(len(frozen), 'parameter')} frozen, from {frozen[0]} to {frozen[-1]}")
     if not losses.supervise(model):
         ERR.print(f"{type(model).__name__} computes its loss in its own way, which is kept: slower, and equal")
-    return adapters.adapt(model, s.lora) if s.lora is not None else model
+    if s.lora is None:
+        return model
+    torch.manual_seed(job.seed)  # an adapter's first factor is drawn
+    return adapters.adapt(model, s.lora, new)
 
 
 def _batched(job: Prepared, model: PreTrainedModel, held: dict[str, Any] | None) -> Prepared:
@@ -321,12 +333,12 @@ def _train(job: Prepared, model: PreTrainedModel, precision: str) -> Result:
 
 def _written(job: Prepared, trainer: Any) -> None:
     """model/: weights or adapter, tokenizer, and what ends an answer."""
-    place = job.out.path / MODEL
+    target = job.out.path / MODEL
     part = job.out.path / f".{MODEL}.part"
     trainer.save_model(str(part))  # by all processes: sharded weights are gathered
     if trainer.is_world_process_zero():
-        with replacing(place) as new:
-            for file in sorted(p for p in part.iterdir() if p.is_file() and p.name != "training_args.bin"):
+        with replacing(target) as new:
+            for file in sorted(p for p in part.iterdir() if p.is_file()):
                 shutil.move(file, new / file.name)
             vocabulary.write(job.vocabulary, new)
         shutil.rmtree(part)
