@@ -44,7 +44,9 @@ def stock(name: str, store: Path) -> dict[str, Any]:
         from trl import SFTConfig, SFTTrainer
 
         columns = {"input_ids": [ids.tolist() for ids, _ in read], "completion_mask": [learned.astype(int).tolist() for _, learned in read]}
-        trainer = SFTTrainer(model, SFTConfig(**told), train_dataset=Dataset.from_dict(columns), processing_class=tokenizer)
+        # It would learn prompts too: that a row has a mask tells it nothing, where there is no column named prompt.
+        config = SFTConfig(**told, completion_only_loss=True)
+        trainer = SFTTrainer(model, config, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer)
     else:
         if name == "trainer-by-length":
             told["train_sampling_strategy"] = "group_by_length"
