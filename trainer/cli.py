@@ -91,7 +91,7 @@ def inspect(stage: str, rows: int, row_id: str | None, as_json: bool, **asked: A
 @click.option("--layout", type=click.Choice(_LAYOUTS), default="ddp", show_default=True, help="How GPUs share the model.")
 @click.option("--devices", type=click.IntRange(1), help="GPUs, of all machines.  [default: those of this one]")
 @click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")
-def plan(stage: str, probe: bool, layout: str, devices: int | None, as_json: bool, **asked: Any) -> None:
+def plan(stage: str, probe: bool, layout: Any, devices: int | None, as_json: bool, **asked: Any) -> None:
     """Say what a stage will cost before it does: parameters, steps, tokens, operations, memory, disk, time."""
     from trainer.plan import show
     from trainer.stages import language

@@ -121,10 +121,8 @@ def place(asked: Asked) -> tuple[Recipe, ModelSpec, Run]:
     recipes = recipes_folder()
     recipe = load(find(asked.recipe, recipes))
     said = recipe.training.get("model")
-    if asked.model is None and said:
-        spec = registry.of_recipe(said, recipes)
-    else:
-        spec = registry.find(asked.model or DEFAULT_MODEL, recipes)
+    of_recipe = asked.model is None and said is not None
+    spec = registry.of_recipe(said or {}, recipes) if of_recipe else registry.find(asked.model or DEFAULT_MODEL, recipes)
     return recipe, spec, Run(asked.out or RUNS / recipe.name / folder_name(spec.name) / asked.stage)
 
 

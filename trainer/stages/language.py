@@ -368,7 +368,9 @@ def _result(out: Run, steps: int, metrics: Metrics | None) -> Result:
     return Result(out.path, steps, out.finished, sum(tail) / len(tail) if tail else float("nan"), bits[-1] if bits else None, speed)
 
 
-def planned(asked: Asked, *, probe: bool, layout: str, devices: int | None, watch: Callable[[int], Any] | None = None) -> plans.Plan:
+def planned(
+    asked: Asked, *, probe: bool, layout: plans.Layout, devices: int | None, watch: Callable[[int], Any] | None = None
+) -> plans.Plan:
     """What a stage would cost.
 
     Args:
@@ -401,15 +403,7 @@ def planned(asked: Asked, *, probe: bool, layout: str, devices: int | None, watc
         steps = [[batch.tensors for batch in islice(batches, share)] for _ in range(3)]
         seconds = plans.measure(model, steps, job.settings, precision=precision)
     name, size = (torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory) if gpus else ("CPU", None)
-    return plans.plan(
-        job,
-        precision=precision,
-        device=name,
-        devices=number,
-        device_memory=size,
-        layout=layout,
-        seconds_per_step=seconds,  # type: ignore[arg-type]
-    )
+    return plans.plan(job, precision=precision, device=name, devices=number, device_memory=size, layout=layout, seconds_per_step=seconds)
 
 
 def show(result: Result) -> None:
