@@ -9,6 +9,12 @@ TOKENIZER ?=
 VOCAB ?=
 OUT ?=
 FORMAT ?=
+MODEL ?=
+PARENT ?=
+SET ?=
+FRESH ?=
+LAUNCH ?=
+RUN ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -17,11 +23,18 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help corpus tokenizer encode plan sources test test-all lint format bench clean
+STAGES := pretrain instruct sft
+# LAUNCH=ddp|fsdp|zero1|zero2|zero3|zero3-offload: on all GPUs, by recipes/accelerate/<LAUNCH>.yaml.
+TRAINER := $(if $(LAUNCH),$(BIN)/accelerate launch --config_file 'recipes/accelerate/$(LAUNCH).yaml' -m trainer,$(BIN)/trainer)
+TRAINING = --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' $(if $(MODEL),--model '$(MODEL)') $(if $(PARENT),--parent '$(PARENT)') \
+	$(foreach each,$(SET),--set '$(each)') $(if $(OUT),--out '$(OUT)')
+
+.PHONY: help corpus tokenizer encode $(STAGES) all chat plan sources test test-all lint format bench clean
 
 help: ## List the targets
 	@echo "make corpus [DATA=path] [RECIPE=name] [WAREHOUSE=path] [WORKERS=n]"
 	@echo "make tokenizer [RECIPE=name] [TOKENIZER=bpe|sentencepiece-bpe|sentencepiece-unigram|jieba-words] [VOCAB=n] [OUT=path]"
+	@echo "make pretrain|instruct|sft [MODEL=name] [RECIPE=name] [PARENT=run] [SET='key=value …'] [LAUNCH=ddp|fsdp|zero3] [FRESH=1]"
 	@echo "make encode [RECIPE=name] [TOKENIZER=path] [FORMAT=parquet|flat] [OUT=path]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "After make corpus, $(BIN)/corpus --help lists the verbs."
@@ -39,6 +52,11 @@ $(VENV)/corpus.stamp: $(VENV)/pip.stamp pyproject.toml constraints.txt
 
 $(VENV)/tokenizer.stamp: $(VENV)/corpus.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[tokenizer]'
+	@touch $@
+
+$(VENV)/trainer.stamp: $(VENV)/corpus.stamp
+	@echo "Setting up torch and the libraries of the trainer (once) …" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[trainer]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/corpus.stamp
@@ -59,6 +77,24 @@ tokenizer: $(VENV)/corpus.stamp $(if $(filter-out bpe,$(TOKENIZER)),$(VENV)/toke
 encode: $(VENV)/corpus.stamp ## Turn the splits into token ids, for trainers; TOKENIZER is the tokenizer's folder here
 	@$(BIN)/corpus encode --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' --workers '$(WORKERS)' $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') \
 		$(if $(FORMAT),--format '$(FORMAT)') $(if $(OUT),--out '$(OUT)')
+
+pretrain: $(VENV)/trainer.stamp ## Train MODEL on the recipe's documents
+	@$(TRAINER) $@ $(TRAINING) $(if $(FRESH),--fresh)
+
+instruct: $(VENV)/trainer.stamp ## Tune MODEL on the recipe's instructions
+	@$(TRAINER) $@ $(TRAINING) $(if $(FRESH),--fresh)
+
+sft: $(VENV)/trainer.stamp ## Tune MODEL on the recipe's conversations
+	@$(TRAINER) $@ $(TRAINING) $(if $(FRESH),--fresh)
+
+$(addprefix plan-,$(STAGES)): plan-%: $(VENV)/trainer.stamp ## Say what a stage will cost, before it does
+	@$(BIN)/trainer plan $* $(TRAINING)
+
+all: $(VENV)/trainer.stamp ## Corpus, tokenizer, pretraining, fine-tuning and an answer, with one command
+	@$(BIN)/trainer all --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' $(if $(MODEL),--model '$(MODEL)') $(if $(DATA),--data '$(DATA)')
+
+chat: $(VENV)/trainer.stamp ## Talk to the model of RUN
+	@$(BIN)/trainer chat $(if $(RUN),'$(RUN)','runs/$(RECIPE)/$(or $(MODEL),tiny)/sft')
 
 plan: $(VENV)/corpus.stamp ## Say what `make corpus` would rebuild, and why
 	@$(BIN)/corpus plan --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' $(if $(DATA),--data '$(DATA)')

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from corpus import __version__, allocators
-from corpus.errors import CorpusError, UsageError
+from corpus import __version__, allocators, entry
+from corpus.errors import UsageError
 
 _HERE = Path(__file__).resolve().parent
 _RECIPES = Path("recipes")
@@ -146,7 +146,7 @@ def sql(query: str | None, parameters: tuple[str, ...], recipe: str | None, ware
     for parameter in parameters:
         name, equals, value = parameter.partition("=")
         if not equals:
-            raise CorpusError(f"parameter {parameter!r}: expected NAME=VALUE")
+            raise UsageError(f"parameter {parameter!r}: expected NAME=VALUE")
         bound[name] = value
     most = limit if limit is not None else 1000 if how == "table" else None
     report.answer(ask(warehouse / "corpus.duckdb", query, bound, recipe=recipe, most=most), how, most)
@@ -449,36 +449,9 @@ def _load(recipe: str, data: Path | None) -> tuple[Any, Path]:
 
 
 def main() -> None:
-    """Entry point: turns errors that a user can act on into one message and exit status 2."""
-    if sys.getfilesystemencoding() != "utf-8":
-        # Files with Chinese names would be other files: some sources are not found, rows get other ids.
-        sys.stderr.write(f"corpus: this Python reads file names as {sys.getfilesystemencoding()}; set PYTHONUTF8=1, or a UTF-8 locale\n")
-        sys.exit(2)
+    """Entry point."""
     allocators.configure()
-    try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Exit as e:
-        sys.exit(e.exit_code)
-    except click.ClickException as e:
-        e.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):  # click makes the one of the other
-        sys.stderr.write("interrupted; what was committed is kept; run the same command again\n")
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except CorpusError as e:
-        from corpus.console import visible
-
-        sys.stderr.write(f"corpus: {visible(str(e))}\n")
-        sys.exit(e.exit_code)
-    except OSError as e:
-        if e.filename is None and e.errno is None:
-            raise
-        where = f"{e.filename}: " if e.filename else ""
-        sys.stderr.write(f"corpus: {where}{e.strerror or e}; what was committed is kept; run the same command again\n")
-        sys.exit(2)
+    entry.run(cli, "corpus")
 
 
 if __name__ == "__main__":

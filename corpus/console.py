@@ -161,13 +161,14 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def command() -> str:
-    """How this command is called here: `corpus`, or with its path where the shell would not find it (an environment that is not active)."""
-    called = Path(sys.argv[0])
-    if called.name != "corpus":
-        return "corpus"
-    found = shutil.which("corpus")
-    return "corpus" if found and os.path.realpath(found) == os.path.realpath(called) else str(called)
+def command(name: str = "corpus") -> str:
+    """How a command of ours is called here: by its name, or with its path where the shell would not find it (an environment that is not
+    active)."""
+    beside = Path(sys.argv[0]).with_name(name)
+    if Path(sys.argv[0]).name not in ("corpus", "trainer") or not beside.exists():
+        return name
+    found = shutil.which(name)
+    return name if found and os.path.realpath(found) == os.path.realpath(beside) else str(beside)
 
 
 def write(text: str) -> None:

@@ -65,6 +65,14 @@ class WorkerError(CorpusError):
     """A worker process died or ran out of memory while on a task."""
 
 
+class RunError(CorpusError):
+    """A stage of training cannot begin, or a run cannot go on, from what is there."""
+
+
+class LineageError(CorpusError):
+    """A stage would train on rows that it must not, or with another tokenizer or template than the run it goes on from."""
+
+
 def nearest(word: str, known: Iterable[str], *, most: int = 3) -> str:
     """Returns "; did you mean 'a' or 'b'?", or an empty string when nothing known is near to `word`."""
     close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.6)

@@ -602,7 +602,7 @@ def find(name: str, folder: Path) -> Path:
         return path
     found = folder / f"{name}.yaml"
     if not found.is_file() or found.parent != folder:
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        known = sorted(p.stem for p in folder.glob("*.yaml") if p.stem != "models")  # names of models are no recipe
         raise RecipeError(f"there is no recipe {name!r} in {folder}{nearest(name, known)}; known are {', '.join(known) or 'none'}")
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from corpus.schema import DIALOGUE_SPLIT, MESSAGES, PAIR_SPLIT, PREFERENCE_SPLIT, PROMPT_SPLIT, REQUEST_SPLIT, TEXT_SPLIT, Table
-from corpus.splits.templates import TEMPLATES, opened, render
+from corpus.splits.templates import HUMAN_ASSISTANT, Template, opened, render
 from corpus.warehouse.builds import Build, Warehouse
 from corpus.warehouse.commit import PartitionWriter
 from corpus.warehouse.manifest import Partition
@@ -39,9 +39,8 @@ def answer(content: str) -> list[dict[str, str]]:
     return turns(content, first="assistant")
 
 
-def table_of(schema: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def table_of(schema: Table, rows: Sequence[Mapping[str, Any]], template: Template = HUMAN_ASSISTANT) -> pa.Table:
     """Rows of a split, of which only what differs is given; texts are rendered where they are not."""
-    template = TEMPLATES["human-assistant"]
     full = []
     for number, row in enumerate(rows):
         source = ("alpaca", "belle")[number % 2]
@@ -67,19 +66,27 @@ def table_of(schema: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(full, schema=schema.schema)
 
 
-def make_warehouse(root: Path, splits: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], *, recipe: str = "small") -> Path:
+def make_warehouse(
+    root: Path,
+    splits: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]],
+    *,
+    recipe: str = "small",
+    template: Template = HUMAN_ASSISTANT,
+) -> Path:
     """A warehouse whose build of `recipe` consists of split files.
 
     Args:
         root: where.
         splits: "sft:train" → files → rows; a row group holds two rows.
+        recipe: its name.
+        template: of the build.
     """
     warehouse = Warehouse(root)
     files = []
     for place, shards in splits.items():
         split, part = place.split(":")
         for number, rows in enumerate(shards):
-            table = table_of(TABLES[split], rows)
+            table = table_of(TABLES[split], rows, template)
             relative = f"splits/{recipe}/{split}/{part}-{number:05d}-of-{len(shards):05d}.parquet"
             with PartitionWriter(root, relative, table.schema, f"split:{split}:{part}") as writer:
                 for start in range(0, table.num_rows, 2):
@@ -90,7 +97,7 @@ def make_warehouse(root: Path, splits: Mapping[str, Sequence[Sequence[Mapping[st
     names = list(dict.fromkeys(place.split(":")[0].removesuffix("-requests") for place in splits))
     build = Build(
         recipe=recipe, about="", data="", finished="2026-01-01T00:00:00+00:00", version="1",
-        settings={"template": "human-assistant", "splits": {name: {} for name in names}}, sources=SOURCES,
+        settings={"template": template.name, "splits": {name: {} for name in names}}, sources=SOURCES,
         partitions=(("shards", recipe, "f" * 32),),
     )  # fmt: skip
     warehouse.record(build)

@@ -1,0 +1,56 @@
+"""What the recipes say of the stages that train a language model is what the trainer takes, and what their systems had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corpus.recipe import load
+from trainer.settings import Settings, Stage, settings
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+NAMES = sorted(p.stem for p in RECIPES.glob("*.yaml") if p.stem != "models")
+
+
+def stage(recipe: str, name: str) -> Settings:
+    return settings(Stage(name), load(RECIPES / f"{recipe}.yaml").training[name], where=recipe)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_section_is_valid(name: str) -> None:
+    training = load(RECIPES / f"{name}.yaml").training
+    for each in Stage:
+        if each in training:
+            settings(each, training[each], where=name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_is_no_less_than_a_row(name: str) -> None:
+    training = load(RECIPES / f"{name}.yaml").training
+    for each in Stage:
+        if each in training:
+            told = stage(name, each)
+            assert told.batch_tokens >= 8 * told.max_length
+            # T5 has no fp16, BLOOM and OPT have trouble with it, and a CPU has none at all: the device decides.
+            assert told.precision == "auto"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "rows", "length"),
+    [
+        ("chatbloom", "instruct", 4 * 8 * 4, 512), ("chatbloom", "sft", 4 * 8 * 4, 512), ("hugchat", "sft", 2 * 2 * 8, 512),
+        ("bloomz-rlhf", "sft", 2 * 16 * 4, 2048), ("open-chatgpt", "sft", 16 * 4, 550), ("chatlm-mini", "pretrain", 16 * 8 * 2, 256 + 256),
+        ("chatlm-mini", "sft", 12 * 4, 320 + 320),
+    ],
+)  # fmt: skip
+def test_a_step_has_the_tokens_of_its_system(recipe: str, name: str, rows: int, length: int) -> None:
+    assert stage(recipe, name).batch_tokens == rows * length
+
+
+def test_chatlm_learns_the_decoder_alone_after_one_cycle() -> None:
+    from trainer.schedules import factor
+
+    first = stage("chatlm-mini", "pretrain")
+    assert [round(first.learning_rate * factor(at, 1000, first), 10) for at in (0, 299, 999)] == [1e-4, 5e-3, 1e-8]
+    assert stage("chatlm-mini", "sft").freeze == ("shared", "encoder.*")

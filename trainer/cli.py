@@ -1,0 +1,161 @@
+"""The verbs of the `trainer` command, and nothing else. A user's mistake ends with exit status 2 and a sentence, never with a traceback.
+
+Importing this file costs no torch: its help is there at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from corpus import __version__, entry
+
+_STAGES = click.Choice(["pretrain", "instruct", "sft"])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="trainer")
+def cli() -> None:
+    """From training sets to chat models."""
+
+
+def _stage_options(f: Callable[..., Any]) -> Callable[..., Any]:
+    """What every stage is asked with."""
+    for option in reversed([
+        click.option("--recipe", default="sample", show_default=True, help="Name of a recipe in recipes/, or path of a YAML file."),
+        click.option("--model", help="Name in recipes/models.yaml, or folder of a model. [default: the recipe's, or tiny]"),
+        click.option("--warehouse", type=click.Path(path_type=Path), default=Path("warehouse"), show_default=True, help="The corpus."),
+        click.option("--set", "override", multiple=True, metavar="KEY=VALUE", help="A setting over the recipe's, as learning_rate=1e-5."),
+        click.option("--parent", help="Run, or model, to begin from; none for the model itself. [default: the nearest finished stage]"),
+        click.option("--tokens", type=click.Path(path_type=Path), help="Split from `corpus encode --format flat`. [default: made here]"),
+        click.option("--out", type=click.Path(path_type=Path), help="The run's folder. [default: runs/<recipe>/<model>/<stage>]"),
+    ]):  # fmt: skip
+        f = option(f)
+    return f
+
+
+def _stage(name: str, about: str) -> None:
+    @cli.command(name, help=about)
+    @_stage_options
+    @click.option("--fresh", is_flag=True, help="Move a run that is there aside, and begin anew.")
+    def train(fresh: bool, **asked: Any) -> None:
+        from trainer.stages import language
+
+        language.show(language.run(_asked(name, asked), fresh=fresh, watch=_watch))
+
+
+_stage("pretrain", "Train a model on documents, from scratch or further.")
+_stage("instruct", "Tune a model on questions about documents, or other instructions.")
+_stage("sft", "Tune a model on conversations; every assistant turn is learnt.")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def resume(run: Path) -> None:
+    """Go on with a run that was interrupted, from its last complete checkpoint."""
+    from trainer.stages import language
+
+    language.show(language.resume(run, watch=_watch))
+
+
+@cli.command()
+@click.argument("stage", type=_STAGES)
+@_stage_options
+@click.option("--rows", type=click.IntRange(0), default=3, show_default=True, help="So many rows.")
+@click.option("--row", "row_id", help="This row instead, by the beginning of its row_id.")
+@click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")
+def inspect(stage: str, rows: int, row_id: str | None, as_json: bool, **asked: Any) -> None:
+    """Show rows as tokens, with what is learnt of them; lengths, and what is dropped or cut. 2 is returned when that is too much."""
+    from trainer import inspect as looking
+    from trainer.prepare import prepare
+
+    job = prepare(_asked(stage, asked), watch=_watch)
+    report = looking.inspect(
+        job.order, job.vocabulary.folder, max_lost=job.settings.max_lost, rows=rows, row_id=row_id, warehouse=job.asked.warehouse
+    )
+    sys.exit(looking.show(report, as_json=as_json))
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the merged model; new or empty.")
+def merge(run: Path, out: Path) -> None:
+    """Write a run's model as plain weights: an adapter is merged into its base, and the logits are held equal."""
+    from corpus.console import OUT
+    from trainer.adapters import merge as merged
+
+    OUT.print(f"{merged(run, out)}: loads in transformers, and in whatever reads its folders", markup=False)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--ask", "asks", multiple=True, help="Answer this and end; may be given again.")
+@click.option("--system", default="", help="What the model is told first.")
+@click.option("--template", help="Of a model that does not say it.")
+@click.option("--device", help="cpu, cuda, …  [default: a GPU where there is one]")
+@click.option("--max-new-tokens", type=int, default=512, show_default=True, help="Of an answer.")
+@click.option("--temperature", type=float, default=0.0, show_default=True, help="0 takes the likeliest token.")
+@click.option("--top-k", type=int, default=0, show_default=True, help="Draw from the so many likeliest; 0 from all.")
+@click.option("--top-p", type=float, default=1.0, show_default=True, help="Draw from the likeliest that come to this together.")
+@click.option("--repetition-penalty", type=float, default=1.0, show_default=True, help="On tokens that were there already.")
+@click.option("--seed", type=int, help="Of the draws.")
+def chat(run: Path, **told: Any) -> None:
+    """Talk to the model of a run; /help lists the commands."""
+    from trainer.chat import chat as talk
+
+    sys.exit(talk(run, **told))
+
+
+@cli.command("all")
+@click.option("--recipe", default="sample", show_default=True, help="Name of a recipe in recipes/, or path of a YAML file.")
+@click.option("--model", help="Name in recipes/models.yaml, or folder of a model. [default: the recipe's, or tiny]")
+@click.option("--warehouse", type=click.Path(path_type=Path), default=Path("warehouse"), show_default=True, help="The corpus.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of upstream files. [default: the recipe's, or the embedded samples]")
+def whole(recipe: str, model: str | None, warehouse: Path, data: Path | None) -> None:
+    """Corpus, tokenizer, pretraining, fine-tuning and an answer, in one process."""
+    from trainer.whole import everything
+
+    everything(recipe, model, warehouse, data)
+
+
+def _asked(stage: str, told: dict[str, Any]) -> Any:
+    from trainer.prepare import Asked
+    from trainer.settings import Stage
+
+    return Asked(stage=Stage(stage), **told)
+
+
+def _watch(size: int) -> Any:
+    from corpus.console import progress
+
+    return progress(size, quiet=False, what="encode")
+
+
+def _to_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point."""
+    # The libraries below send usage figures, and use all cores in every process, unless they are told not to.
+    quiet = {
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    signal.signal(signal.SIGTERM, _to_interrupt)
+    entry.run(cli, "trainer")
+
+
+if __name__ == "__main__":
+    main()

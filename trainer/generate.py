@@ -1,0 +1,370 @@
+"""Answers of a trained model, piece by piece as they are written.
+
+A prompt is rendered by the one renderer (`corpus.splits.templates.opened`) and encoded as training encodes it, so a model is asked in the
+tokens that it was taught in; text that spells an end of turn, or somebody's header, is text. What comes out goes through
+:mod:`trainer.stream`, which never shows a half character, a special token or a part of a stop string.
+
+The loop is our own: one forward pass a token over the model's cache, and the libraries' own processors for the choice. It gives what
+`model.generate` gives (the tests hold both equal), and being an ordinary iterator it can be left at any token; `generate` would need a
+thread, a queue and a stopping criterion for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from corpus.errors import UsageError, nearest
+from corpus.splits.templates import TEMPLATES, Template, opened
+from trainer.folder import MANIFEST, MODEL, Run
+from trainer.stream import Shown
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from corpus.tokenizer.encode import Encoder
+
+Message = dict[str, str]
+"""A turn: its role (system, user or assistant) and its content."""
+
+
+class Reason(StrEnum):
+    """Why an answer ended."""
+
+    END = "end"
+    """The model ended its turn, or wrote a stop string of the template."""
+    LENGTH = "length"
+    """There is no room for more tokens."""
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How the next token is chosen.
+
+    Attributes:
+        temperature: 0 takes the likeliest; 1 draws as the model says; lower is more sure.
+        top_k: draws from the so many likeliest; 0 from all.
+        top_p: draws from the likeliest that come to this probability together; 1 from all.
+        repetition_penalty: divides the odds of tokens that were there already; 1 leaves them.
+        seed: of the draws; None draws anew each time.
+
+    Raises:
+        UsageError: for a value that cannot be.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, fits, expected in (
+            ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
+            ("top_k", self.top_k >= 0, "0 or more"),
+            ("top_p", 0 < self.top_p <= 1, "more than 0, and at most 1"),
+            ("repetition_penalty", 0 < self.repetition_penalty < float("inf"), "more than 0"),
+            ("seed", self.seed is None or 0 <= self.seed < 2**63, "0 or more"),
+        ):
+            if not fits:
+                raise UsageError(f"{name} {getattr(self, name)}: expected {expected}")
+
+
+class Answer(Iterator[str]):
+    """One answer: an iterator of pieces of text, each as soon as it can be shown.
+
+    Attributes:
+        left_out: turns that were left out at the front, since the conversation is longer than the model reads.
+        reason: why it ended; None until it has.
+        text: what was given so far.
+        ids: the tokens that were written so far, the end token included.
+    """
+
+    def __init__(self, tokens: Iterator[int], shown: Shown, ends: frozenset[int], most: int, left_out: int) -> None:
+        self.left_out = left_out
+        self.reason: Reason | None = None
+        self.text = ""
+        self.ids: list[int] = []
+        self._tokens = tokens
+        self._shown = shown
+        self._ends = ends
+        self._most = most
+        self._stop = False
+
+    def stop(self) -> None:
+        """Ends the answer at the next token. May be called from a signal handler, or another thread."""
+        self._stop = True
+
+    def __next__(self) -> str:
+        while self.reason is None:
+            piece = self._next()
+            if piece:
+                self.text += piece
+                return piece
+        raise StopIteration
+
+    def _next(self) -> str:
+        if self._stop or len(self.ids) >= self._most:
+            return self._end(Reason.INTERRUPTED if self._stop else Reason.LENGTH)
+        self.ids.append(next(self._tokens))
+        if self.ids[-1] in self._ends:
+            return self._end(Reason.END)
+        piece = self._shown.add(self.ids[-1])
+        if self._shown.stopped:
+            self.reason = Reason.END
+        return piece
+
+    def _end(self, reason: Reason) -> str:
+        self.reason = reason
+        return self._shown.end()
+
+
+@dataclass(frozen=True, eq=False)
+class Answerer:
+    """A model that answers.
+
+    Attributes:
+        model: in evaluation mode.
+        template: what it was taught in.
+        limit: tokens that it reads and writes together, of an encoder-decoder on each side; None for no limit.
+        encode: a column of rendered prompts to tokens, as training encodes it.
+        tokens: the bytes of every id.
+        hidden: special ids.
+        ends: ids that end an answer.
+        blanks: blanks that the model writes between its header and its answer.
+    """
+
+    model: PreTrainedModel
+    template: Template
+    limit: int | None
+    encode: Encoder = field(repr=False)
+    tokens: Sequence[bytes] = field(repr=False)
+    hidden: frozenset[int] = field(repr=False)
+    ends: frozenset[int]
+    blanks: int
+
+    @property
+    def seq2seq(self) -> bool:
+        """Whether the model reads in one part and writes in another."""
+        return bool(self.model.config.is_encoder_decoder)
+
+    def answer(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_new_tokens: int = 512,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+    ) -> Answer:
+        """The answer to a conversation.
+
+        Args:
+            messages: the conversation, the user's question last.
+            max_new_tokens: tokens that it may have; fewer where the model's limit leaves less.
+            temperature: see `Choice`, as for the following.
+            top_k: likewise.
+            top_p: likewise.
+            repetition_penalty: likewise.
+            seed: likewise.
+
+        Raises:
+            UsageError: for a value that cannot be, a role that there is not, or a last question that is longer than the model reads.
+        """
+        choice = Choice(temperature, top_k, top_p, repetition_penalty, seed)
+        if max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens {max_new_tokens}: expected 1 or more")
+        ids, left_out = self.prompt(messages, max_new_tokens)
+        most = max_new_tokens
+        if self.limit is not None:
+            most = min(most, self.limit if self.seq2seq else self.limit - len(ids))
+        shown = Shown(self.tokens, hidden=self.hidden, stops=self.template.stop, blanks=self.blanks)
+        return Answer(_tokens(self.model, ids, choice), shown, self.ends, most, left_out)
+
+    def prompt(self, messages: Sequence[Message], max_new_tokens: int) -> tuple[list[int], int]:
+        """The tokens of a conversation, and how many turns were left out at its front for them to fit.
+
+        An answer has at most half of the limit to itself, so that a limit smaller than `max_new_tokens` leaves room for the question. The
+        system's turns stay, what is left begins with a user's, and no turn is cut.
+
+        Raises:
+            UsageError: for a role that there is not, or a last question that is longer than the model reads.
+        """
+        turns = [_checked(each) for each in messages]
+        if not turns or turns[-1]["role"] == "assistant":
+            raise UsageError("there is nothing to answer: the last turn has to be the user's")
+        system = [each for each in turns if each["role"] == "system"]
+        others = [each for each in turns if each["role"] != "system"]
+        room = None
+        if self.limit is not None:
+            room = self.limit if self.seq2seq else self.limit - min(max_new_tokens, self.limit // 2)
+        starts = [0] + [i for i, each in enumerate(others) if i and each["role"] == "user"]
+        ids: list[int] = []
+        for start in starts:
+            ids = self._encoded(turns if start == 0 else [*system, *others[start:]])
+            if room is None or len(ids) <= room:
+                return ids, start
+        raise UsageError(
+            f"the question is {len(ids):,} tokens long, and this model reads {room:,} at most; ask in fewer words"
+            + ("" if self.seq2seq else ", or lower max_new_tokens")
+        )
+
+    def _encoded(self, turns: list[Message]) -> list[int]:
+        import pyarrow as pa
+
+        from corpus.schema import MESSAGES
+
+        rendered = opened(self.template, pa.array([turns], type=MESSAGES))
+        ids: list[int] = self.encode(rendered.cast(pa.string())).ids.tolist()
+        # A model has to read something; the plain template renders an empty question as a line end, others have headers.
+        if not ids:
+            raise UsageError("the question is empty; ask something")
+        return ids
+
+
+def _checked(message: Message) -> Message:
+    from corpus.schema import ROLES
+
+    role, content = message.get("role"), message.get("content")
+    if role not in ROLES:
+        raise UsageError(f"there is no role {role!r}{nearest(str(role), ROLES)} (there are {', '.join(ROLES)})")
+    if not isinstance(content, str):
+        raise UsageError(f"the content of a turn is {type(content).__name__}; expected text")
+    # A lone surrogate is what is left of bytes that are no UTF-8; neither the renderer nor a tokenizer can hold it.
+    return {"role": role, "content": content.encode("utf-8", "replace").decode()}
+
+
+def _tokens(model: PreTrainedModel, prompt: list[int], choice: Choice) -> Iterator[int]:
+    """What the model writes after a prompt, without an end."""
+    import torch
+
+    choose = _Chooser(choice)
+    read = torch.tensor([prompt], device=model.device)
+    mask = torch.ones_like(read)
+    seq2seq = bool(model.config.is_encoder_decoder)
+    given: dict[str, Any] = {"use_cache": True}
+    if seq2seq:
+        with torch.inference_mode():
+            given["encoder_outputs"] = model.get_encoder()(input_ids=read, attention_mask=mask)
+        start = model.generation_config.decoder_start_token_id
+        written = new = torch.tensor([[model.config.decoder_start_token_id if start is None else start]], device=model.device)
+    else:
+        written = new = read
+        given["logits_to_keep"] = 1  # those of a prompt of 1,000 tokens take 1 GB with Bloom's vocabulary
+    while True:
+        # Entered for each token: a generator that is left in the middle would leave its caller in this mode.
+        with torch.inference_mode():
+            ids = {"decoder_input_ids": new} if seq2seq else {"input_ids": new}
+            out = model(**ids, attention_mask=mask, **given)
+            given["past_key_values"] = out.past_key_values
+            new = choose(written, out.logits[:, -1].float().cpu()).to(model.device)
+            written = torch.cat([written, new], dim=1)
+            if not seq2seq:
+                mask = torch.ones_like(written)
+        yield int(new)
+
+
+class _Chooser:
+    """Chooses tokens as `generate` does: the same processors in the same order, but draws from a generator of its own."""
+
+    def __init__(self, choice: Choice) -> None:
+        import torch
+        from transformers.generation import logits_process as by
+
+        self._draws = choice.temperature > 0
+        self._by = by.LogitsProcessorList()
+        if choice.repetition_penalty != 1:
+            self._by.append(by.RepetitionPenaltyLogitsProcessor(choice.repetition_penalty))
+        if self._draws:
+            if choice.temperature != 1:
+                self._by.append(by.TemperatureLogitsWarper(choice.temperature))
+            if choice.top_k:
+                self._by.append(by.TopKLogitsWarper(choice.top_k))
+            if choice.top_p < 1:
+                self._by.append(by.TopPLogitsWarper(choice.top_p))
+            self._random = torch.Generator()
+            if choice.seed is None:
+                self._random.seed()
+            else:
+                self._random.manual_seed(choice.seed)
+
+    def __call__(self, written: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Logits (float32[1, vocabulary], on the processor, so that a seed draws the same on every device) → an id (int64[1, 1])."""
+        import torch
+
+        scores = self._by(written.cpu(), logits)  # type: ignore[arg-type]
+        if not self._draws:
+            return scores.argmax(dim=-1, keepdim=True)
+        return torch.multinomial(scores.softmax(dim=-1), 1, generator=self._random)
+
+
+def load_answerer(run_or_folder: Path, *, template: str | None = None, device: str | None = None) -> Answerer:
+    """Loads what answers.
+
+    Args:
+        run_or_folder: a finished run, a folder with a model and its tokenizer, or a name of models.yaml. Adapters are merged into
+            their base.
+        template: a template's name; needed where the folder does not say which one the model was taught in.
+        device: cpu, cuda, …; by default a GPU where there is one.
+
+    Raises:
+        UsageError: when there is no model in the folder, or the run is not finished.
+        DataError: when model and tokenizer do not fit together, or cannot be read.
+        FetchError: when a name's model is not here and cannot be fetched.
+    """
+    import torch
+
+    from corpus.tokenizer.encode import Library, prepared
+    from corpus.tokenizer.load import load as load_tokenizer
+    from trainer import models, registry, vocabulary
+
+    begun = Run(run_or_folder)
+    if begun.exists and begun.read(MANIFEST).get("state", "finished") != "finished":
+        raise UsageError(f"{begun.path}: this run is not finished, so it has no model yet; `trainer resume {begun.path}` goes on with it")
+    folder = registry.locate(registry.find(str(run_or_folder)))
+    with ExitStack() as stack:
+        if (folder / vocabulary.FILE).is_file():
+            words = vocabulary.read(folder)
+            if template not in (None, words.template.name):
+                raise UsageError(f"{folder}: was trained with the template {words.template.name}, not {template}; leave out --template")
+        else:
+            # A published model: its tokenizer with the template's marks, as training makes it, for this once.
+            beside = Path(stack.enter_context(TemporaryDirectory(prefix="yuliao-"))) / "tokenizer"
+            words = vocabulary.fitted(folder, _template(folder, template), beside)
+        with models.quiet():
+            model = models.load(folder, words, dropout=None, quantize="none", precision="fp32")
+        path = words.folder / "tokenizer.json"
+        # Our own encoders give the same ids faster, and are compiled for ten seconds where they never were: for one prompt that is no gain.
+        library, _ = prepared(path.read_bytes(), path, words.template.specials)
+        known = load_tokenizer(str(path)).vocabulary
+    model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))).eval()  # type: ignore[arg-type]
+    marks = {number for mark in words.template.specials if (number := library.token_to_id(mark)) is not None}
+    hidden = frozenset(marks | {words.end, words.eos, words.pad} | {i for i, special in enumerate(known.special.tolist()) if special})
+    # What the header has after `opens` is the model's to write; some tokenizers put a blank before every text besides, and what an
+    # encoder-decoder writes is a text of its own.
+    blanks = len(words.template.before["assistant"]) - len(words.template.opens)
+    if model.config.is_encoder_decoder:
+        probe = [known.tokens[i] for i in library.encode("a", add_special_tokens=False).ids]
+        blanks += b"".join(probe).startswith(b" ")
+    run = Run(folder.parent)
+    trained = run.read(MANIFEST).get("max_length") if folder.name == MODEL and run.exists else None
+    limit = min((n for n in (trained, models.longest(model.config)) if isinstance(n, int) and n > 1), default=None)
+    return Answerer(model, words.template, limit, Library(library), known.tokens, hidden, frozenset({words.end, words.eos}), blanks)
+
+
+def _template(folder: Path, name: str | None) -> Template:
+    """A template by its name."""
+    if name is None:
+        raise UsageError(f"{folder}: does not say which template it was trained with; name one with --template ({', '.join(TEMPLATES)})")
+    if name not in TEMPLATES:
+        raise UsageError(f"there is no template {name!r}{nearest(name, TEMPLATES)} (there are {', '.join(TEMPLATES)})")
+    return TEMPLATES[name]

@@ -1,0 +1,227 @@
+"""From what was asked for to what a run needs: the recipe's settings, the model or the parent, the tokenizer, the rows, their order.
+
+Nothing here loads weights, and nothing needs torch: `trainer plan` and `trainer inspect` stand on it as well as training does. All that can
+be wrong with a recipe, a model's name, a parent or the data is found here, before minutes are spent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from corpus.errors import DataError, RunError, UsageError
+from corpus.recipe import Recipe, find, load
+from corpus.splits.templates import TEMPLATES
+from corpus.tokenizer.folder import FOLDER, RUNS
+from trainer import lineage, registry, tokens, vocabulary
+from trainer.folder import MANIFEST, MODEL, Run
+from trainer.order import Order
+from trainer.registry import ModelSpec
+from trainer.samples import Samples
+from trainer.settings import Settings, Stage, settings
+from trainer.tokens import Tokens
+from trainer.vocabulary import Vocabulary
+
+_BEFORE = {Stage.PRETRAIN: (), Stage.INSTRUCT: (Stage.PRETRAIN,), Stage.SFT: (Stage.INSTRUCT, Stage.PRETRAIN)}
+"""Of which stages, the nearest first, a stage continues a finished run of the same recipe and model."""
+
+_CPU_MICRO, _GPU_MICRO = 2048, 16384
+"""Tokens of a forward pass where the recipe does not say. Fewer cost more of the gradient's additions than they save in padding: 1,037 tokens
+a CPU second with 1,024, 1,130 with 2,048 (13 million parameters, vocabulary 32,000). The figure for GPUs is an estimate: of a model with
+1.7 billion parameters it fits into 80 GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says.
+
+    Attributes:
+        stage: which stage.
+        recipe: name or path.
+        model: name of models.yaml, path, or None for the recipe's.
+        warehouse: its folder.
+        override: `key=value`s.
+        parent: the run, or folder of a model, to begin from; "none" for the model as it is; None for the nearest finished run.
+        tokens: folder of an encoded split; None makes or takes that of the recipe.
+        out: the run's folder; None for runs/<recipe>/<model>/<stage>.
+        settings: those of a run that is to go on; None reads them from the recipe.
+    """
+
+    stage: Stage
+    recipe: str = "sample"
+    model: str | None = None
+    warehouse: Path = Path("warehouse")
+    override: tuple[str, ...] = ()
+    parent: str | None = None
+    tokens: Path | None = None
+    out: Path | None = None
+    settings: Settings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run needs.
+
+    Attributes:
+        asked: what was asked for.
+        recipe: the recipe.
+        settings: of the stage.
+        spec: the model that it all began with.
+        weights: folder that weights are loaded from; None to build from scratch.
+        parent: the run that is continued; None for none.
+        seq2seq: whether it is an encoder-decoder.
+        vocabulary: the tokenizer.
+        folder: the encoded split.
+        train, held_out: rows; the latter None where the split has no eval part.
+        order: of the training samples.
+        steps: optimiser steps in all.
+        out: the run's folder.
+        seed: of everything that is drawn.
+        shared: whether the recipe lets other splits have rows of this one.
+    """
+
+    asked: Asked
+    recipe: Recipe
+    settings: Settings
+    spec: ModelSpec
+    weights: Path | None
+    parent: Run | None
+    seq2seq: bool
+    vocabulary: Vocabulary
+    folder: Path
+    train: Samples
+    held_out: Samples | None
+    order: Order
+    steps: int
+    out: Run
+    seed: int
+    shared: bool
+
+
+def world() -> tuple[int, int]:
+    """This process's rank, and how many there are, as torchrun and accelerate say it."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def place(asked: Asked) -> tuple[Recipe, ModelSpec, Run]:
+    """The recipe, the model that it all begins with, and the run's folder.
+
+    Raises:
+        CorpusError: when there is no such recipe or model.
+    """
+    recipes = recipes_folder()
+    recipe = load(find(asked.recipe, recipes))
+    said = recipe.training.get("model")
+    spec = registry.find(asked.model, recipes) if asked.model is not None or not said else registry.of_recipe(said)
+    return recipe, spec, Run(asked.out or RUNS / recipe.name / folder_name(spec.name) / asked.stage)
+
+
+def recipes_folder() -> Path:
+    """recipes/ where the command is called, or that of the project."""
+    here = Path("recipes")
+    return here if here.is_dir() else Path(__file__).resolve().parent.parent / "recipes"
+
+
+def prepare(asked: Asked, *, watch: Callable[[int], Any] | None = None, gpu: bool = False, held: dict[str, Any] | None = None) -> Prepared:
+    """Finds and checks everything that a stage needs; encodes its split where that has not been done.
+
+    Args:
+        asked: what was asked for.
+        watch: progress of encoding, as `corpus.tokenizer.encode_run.run` takes it.
+        gpu: whether training is on a GPU, which changes the default of micro_tokens.
+        held: recipe.json of a run that is to go on: how its steps are divided stays.
+
+    Raises:
+        CorpusError: for anything that is not as it must be.
+    """
+    recipe, spec, out = place(asked)
+    chosen = asked.settings or settings(
+        asked.stage, recipe.training.get(str(asked.stage), {}), asked.override, where=f"recipe {recipe.name}"
+    )
+    parent, weights = _parent(asked, recipe, spec)
+    if parent is None and weights is None and spec.source is not None:
+        weights = registry.locate(spec)
+    template = TEMPLATES[recipe.template]
+    if parent is not None:
+        words = vocabulary.read(parent.path / MODEL)
+        lineage.check_same(parent.read(MANIFEST), replace(words, template=template))
+    elif weights is not None:
+        words = vocabulary.fitted(weights, template, RUNS / recipe.name / folder_name(spec.name) / FOLDER)
+    else:
+        words = vocabulary.own(RUNS / recipe.name / FOLDER, template)
+    seq2seq = _seq2seq(parent, weights, spec)
+    if seq2seq and chosen.precision == "fp16":
+        raise RunError("precision: fp16 gives T5 models losses that are no numbers; use bf16, or fp32")
+    split = chosen.split or str(asked.stage)
+    folder = tokens.ensure(asked.warehouse, recipe.name, split, words, folder=asked.tokens, watch=watch)
+    train = Samples(Tokens(folder, "train"), seq2seq=seq2seq, max_length=chosen.max_length, overlong=chosen.overlong)
+    held_out = None
+    if "eval" in train.tokens.told["parts"]:
+        held_out = Samples(Tokens(folder, "eval"), seq2seq=seq2seq, max_length=chosen.max_length, overlong=chosen.overlong)
+    per_step, micro = _division(chosen, gpu) if held is None else (held["per_step"], held["micro_tokens"])
+    _, processes = world()
+    if per_step % processes:
+        fit = [n for n in range(1, per_step + 1) if per_step % n == 0]
+        raise RunError(
+            f"a step of this run is {per_step} micro-batches, which {processes} processes cannot share alike; use "
+            f"{', '.join(map(str, fit))} processes, or begin anew (--fresh)"
+        )
+    seed = chosen.seed if chosen.seed is not None else recipe.seed % 2**32
+    order = Order(train, seed=seed, micro_tokens=micro, per_step=per_step)
+    return Prepared(
+        asked=asked, recipe=recipe, settings=chosen, spec=spec, weights=weights, parent=parent, seq2seq=seq2seq, vocabulary=words,
+        folder=folder, train=train, held_out=held_out, order=order, steps=chosen.steps or order.steps(chosen.epochs), out=out,
+        seed=seed, shared=split in recipe.splits and recipe.splits[split].shared,
+    )  # fmt: skip
+
+
+def folder_name(model: str) -> str:
+    """The name of a model's folder below the runs: the last part of a hub name or path, in letters that every file system takes."""
+    return re.sub(r"[^\w.-]", "-", Path(model).name).strip(".") or "model"
+
+
+def _parent(asked: Asked, recipe: Recipe, spec: ModelSpec) -> tuple[Run | None, Path | None]:
+    """The run to continue and the folder of its weights."""
+    if asked.parent == "none":
+        return None, None
+    if asked.parent is not None:
+        path = Path(asked.parent)
+        run = Run(path)
+        if run.exists:
+            if not run.finished:
+                raise UsageError(f"{path}: this run is not finished; `trainer resume {path}` goes on with it")
+            return run, path / MODEL
+        return None, registry.locate(registry.find(asked.parent))
+    for stage in _BEFORE[asked.stage]:
+        run = Run(RUNS / recipe.name / folder_name(spec.name) / stage)
+        if run.finished:
+            return run, run.path / MODEL
+    return None, None
+
+
+def _seq2seq(parent: Run | None, weights: Path | None, spec: ModelSpec) -> bool:
+    """Whether a model is an encoder-decoder."""
+    if parent is not None:
+        return bool(parent.read(MANIFEST)["seq2seq"])
+    if weights is None:
+        return (spec.architecture or {}).get("type") == "t5"
+    try:
+        told = json.loads((weights / registry.CONFIG).read_bytes())
+        return bool(told.get("is_encoder_decoder", told.get("model_type") in ("t5", "mt5")))
+    except (OSError, ValueError, AttributeError) as e:
+        raise DataError(f"{weights / registry.CONFIG} cannot be read ({type(e).__name__}); it should describe the model") from e
+
+
+def _division(chosen: Settings, gpu: bool) -> tuple[int, int]:
+    """Micro-batches of a step over all processes, and the tokens of one."""
+    _, processes = world()
+    micro = max(chosen.micro_tokens or min(chosen.batch_tokens, _GPU_MICRO if gpu else _CPU_MICRO), chosen.max_length)
+    per_step = max(1, round(chosen.batch_tokens / micro))
+    per_step = math.ceil(per_step / processes) * processes
+    return per_step, max(chosen.max_length, chosen.batch_tokens // per_step)

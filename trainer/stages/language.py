@@ -1,0 +1,370 @@
+"""Pretraining, instruction tuning and supervised fine-tuning: one way, three beginnings.
+
+They differ in what they read (documents, questions about them, conversations), in the run that they continue, and in the library's trainer
+underneath. The way is a straight line: prepare, check the lineage, load, probe, train, write the result.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from corpus import __version__
+from corpus.console import ERR, command, count
+from corpus.errors import RunError
+from corpus.tokenizer.folder import replacing
+from trainer import flops, lineage, memory, probe, vocabulary
+from trainer.folder import MANIFEST, MODEL, RECIPE, Run
+from trainer.order import Order
+from trainer.prepare import Asked, Prepared, place, prepare, world
+from trainer.settings import Settings, Stage
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from trainer.callbacks import Metrics
+
+_SAVES, _LOOKS, _LEAST = 20, 10, 10
+"""Checkpoints and evaluations of a run that says nothing of them, and the steps between them at least: a crash costs a twentieth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a stage did.
+
+    Attributes:
+        run: its folder.
+        steps: optimiser steps that are done.
+        finished: whether that is all of them; if not, it was interrupted and can be resumed.
+        loss: the mean over the last tenth of the steps.
+        bits_per_byte: of the eval part, at the last look; None where there is none.
+        tokens_per_second: real tokens, without padding; 0 when nothing was left to do.
+    """
+
+    run: Path
+    steps: int
+    finished: bool
+    loss: float
+    bits_per_byte: float | None
+    tokens_per_second: float
+
+
+def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None = None) -> Result:
+    """Runs a stage, or goes on with it where it was interrupted.
+
+    Args:
+        asked: what was asked for.
+        fresh: moves a run that is in the way aside, and begins anew.
+        watch: progress of encoding.
+
+    Raises:
+        CorpusError: for anything that the user can mend.
+    """
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    if not torch.cuda.is_available():
+        memory.keep()
+    _, _, out = place(asked)
+    if fresh and out.exists and world()[0] == 0:
+        _aside(out)
+    held = out.read(RECIPE) if out.exists else None
+    job = prepare(asked, watch=watch, gpu=torch.cuda.is_available(), held=held)
+    precision = _precision(job)
+    told = _told(job, precision)
+    if held is not None:
+        _same(out, held, told)
+        if out.finished:
+            ERR.print(f"{out.path}: this run is finished; FRESH=1 (--fresh) trains it anew and keeps the old one")
+            return _result(out, job.steps, None)
+    keys = _checked(job)
+    model = _model(job, precision)
+    job = _batched(job, model, held)
+    told |= {"batching": "pack" if job.order.pack else "bucket", "steps": job.steps}
+    probe.check(job)
+    if world()[0] == 0:
+        out.path.mkdir(parents=True, exist_ok=True)
+        lineage.write(out.path, keys)
+        out.write(RECIPE, told)
+        out.write(MANIFEST, _manifest(job, model, "running", 0))
+    return _train(job, model, precision)
+
+
+def resume(path: Path, *, watch: Callable[[int], Any] | None = None) -> Result:
+    """Goes on with a run; everything that it needs to know is in its folder.
+
+    Raises:
+        UsageError: when there is no run.
+    """
+    told = Run(path).read(RECIPE)
+    asked = told["asked"]
+    as_asked = Asked(
+        stage=Stage(asked["stage"]), recipe=asked["recipe"], model=asked["model"], warehouse=Path(asked["warehouse"]),
+        parent=asked["parent"], tokens=Path(asked["tokens"]) if asked["tokens"] else None, out=path,
+        settings=Settings.model_validate_json(json.dumps(told["settings"]), strict=False),
+    )  # fmt: skip
+    return run(as_asked, watch=watch)
+
+
+def _aside(out: Run) -> None:
+    """Moves a run to a name that is free."""
+    number = 1
+    while (other := out.path.with_name(f"{out.path.name}-{number}")).exists():
+        number += 1
+    out.path.rename(other)
+    ERR.print(f"the run that was in {out.path} is now in {other}")
+
+
+def _precision(job: Prepared) -> str:
+    import torch
+
+    asked = job.settings.precision
+    if asked == "auto":
+        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
+    if asked == "fp16" and not torch.cuda.is_available():
+        raise RunError("precision: fp16 needs a GPU; use fp32 or bf16 here")
+    return asked
+
+
+def _told(job: Prepared, precision: str) -> dict[str, Any]:
+    """recipe.json: everything that decides what a run does, resolved."""
+    asked = job.asked
+    return {
+        "asked": {
+            "stage": str(asked.stage), "recipe": asked.recipe, "model": asked.model, "warehouse": str(asked.warehouse),
+            "parent": str(job.parent.path) if job.parent is not None else asked.parent, "tokens": asked.tokens and str(asked.tokens),
+        },
+        "settings": job.settings.model_dump(mode="json"), "seed": job.seed, "precision": precision,
+        "model": {
+            "name": job.spec.name, "source": job.spec.source, "revision": job.spec.revision, "architecture": job.spec.architecture,
+        },
+        "tokenizer": job.vocabulary.sha256, "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version},
+        "data": [list(each) for each in job.train.tokens.of],
+        "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
+    }  # fmt: skip
+
+
+_FREE = {"asked", "steps", "batching"}
+"""What may differ between a run and the command that goes on with it: where things lie, and what follows from the rest."""
+
+
+def _same(out: Run, held: dict[str, Any], told: dict[str, Any]) -> None:
+    """Refuses to go on with a run under other settings, or on other data."""
+    before, now = _flat(held), _flat(told)
+    other = [k for k in {**before, **now} if k.split(".")[0] not in _FREE and before.get(k) != now.get(k)]
+    if not other:
+        return
+    first = ", ".join(f"{k} {before.get(k)!r} → {now.get(k)!r}" for k in other[:3]) + (", …" if len(other) > 3 else "")
+    raise RunError(
+        f"{out.path}: holds a run with other settings ({first}); --fresh (FRESH=1) moves it aside and begins anew, "
+        f"`trainer resume {out.path}` goes on with it as it was"
+    )
+
+
+def _flat(told: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(told, dict):
+        return {name: told}
+    return {key: value for k, v in told.items() for key, value in _flat(v, f"{name}.{k}" if name else k).items()}
+
+
+def _checked(job: Prepared) -> np.ndarray:
+    """The rows that are going to be trained on, after it is known that they may be."""
+    lost, limit = job.train.lost, job.settings.max_lost
+    share = lost.share
+    if share > limit:
+        raise RunError(
+            f"{lost.told()}: {share:.1%} of the rows are dropped or cut, max_lost is {limit:.1%}; raise max_length "
+            f"({job.settings.max_length:,}) or max_lost, or change overlong ({job.settings.overlong}); `trainer inspect "
+            f"{job.asked.stage}` shows more"
+        )
+    if lost.dropped or lost.cut:
+        ERR.print(f"{lost.told()} ({share:.2%}, max_lost is {limit:.1%})")
+    keys = lineage.row_keys(job.asked.warehouse, [path for path, _ in job.train.tokens.of])
+    parents = lineage.ancestors(job.parent.path) if job.parent is not None else []
+    parents = [job.parent.path, *parents] if job.parent is not None else parents
+    found = lineage.check(keys, parents, lineage.held_out(job.asked.warehouse, job.recipe.name), shared=job.shared)
+    for path, number in found.shared.items():
+        ERR.print(f"{count(number, 'row')} are among those that {path} was trained on too; the recipe says that they may be (shared)")
+    for held, number in found.seen.items():
+        ERR.print(f"{count(number, 'row')} of {held} were trained on by a parent: its held-out loss looks better than it is")
+    return keys
+
+
+def _model(job: Prepared, precision: str) -> PreTrainedModel:
+    """The model, with its frozen parts or adapters, and with the loss over supervised positions."""
+    import torch
+
+    from trainer import adapters, freezing, losses, models
+
+    s = job.settings
+    if job.weights is None:
+        model = models.build(job.spec, job.vocabulary, max_length=s.max_length, dropout=s.dropout, seed=job.seed)
+        new: tuple[int, ...] = ()
+    else:
+        model = models.load(
+            job.weights, job.vocabulary, dropout=s.dropout, quantize=s.quantize, precision=precision, frozen=s.lora is not None
+        )
+        new = models.fresh(job.weights, job.vocabulary, model.get_input_embeddings().num_embeddings)
+        limit = models.longest(model.config)
+        if limit is not None and s.max_length > limit:
+            raise RunError(f"{job.weights} has positions for {limit:,} tokens, max_length is {s.max_length:,}: lower it")
+    if s.freeze or s.freeze_bottom:
+        frozen = freezing.freeze(model, s.freeze, s.freeze_bottom)
+        ERR.print(f"{count(len(frozen), 'parameter')} frozen, from {frozen[0]} to {frozen[-1]}")
+    if not losses.supervise(model):
+        ERR.print(f"{type(model).__name__} computes its loss in its own way, which is kept: slower, and equal")
+    if s.lora is None:
+        return model
+    torch.manual_seed(job.seed)  # an adapter's first factor is drawn
+    return adapters.adapt(model, s.lora, new)
+
+
+def _batched(job: Prepared, model: PreTrainedModel, held: dict[str, Any] | None) -> Prepared:
+    """Packs samples behind one another where that is asked for, or pays, and the model keeps them apart."""
+    import torch
+
+    asked = job.settings.batching
+    if held is not None:
+        pack = held["batching"] == "pack"
+    elif asked == "bucket" or job.seq2seq or (asked == "auto" and not torch.cuda.is_available()):
+        pack = False
+        if asked == "pack":
+            ERR.print("encoder-decoder models are not packed; samples of like length go together instead")
+    else:
+        from trainer.probe import APART, isolation
+
+        leak = isolation(model, job.vocabulary.size)
+        pack = leak < APART
+        if not pack:
+            ERR.print(
+                f"this model sees across samples that are packed (logits differ by {leak:.1e}, {APART:.0e} is allowed); "
+                "samples of like length go together instead"
+            )
+    if not pack:
+        return job
+    order = Order(job.train, seed=job.seed, micro_tokens=job.order.micro_tokens, per_step=job.order.per_step, pack=True)
+    return replace(job, order=order, steps=job.settings.steps or order.steps(job.settings.epochs))
+
+
+def _manifest(job: Prepared, model: PreTrainedModel, state: str, step: int) -> dict[str, Any]:
+    """manifest.json: where everything is from, and how far the run came."""
+    parameters = list(model.parameters())
+    libraries = ("torch", "transformers", "trl", "accelerate", "peft", "tokenizers", "numpy")
+    return {
+        "format": 1, "stage": str(job.asked.stage), "recipe": job.recipe.name, "model": job.spec.name, "state": state, "step": step,
+        "steps": job.steps, "parent": os.path.relpath(job.parent.path, job.out.path) if job.parent is not None else None,
+        "base": str(job.weights) if job.weights is not None else None, "seq2seq": job.seq2seq, "max_length": job.settings.max_length,
+        "parameters": sum(p.numel() for p in parameters), "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        "lora": job.settings.lora is not None, "split": job.settings.split or str(job.asked.stage), "shared": job.shared,
+        "tokenizer": {"sha256": job.vocabulary.sha256, "added": list(job.vocabulary.added)},
+        "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version}, "seed": job.seed,
+        "data": [list(each) for each in job.train.tokens.of], "rows": job.train.rows, "samples": job.train.count,
+        "lost": asdict(job.train.lost),
+        "versions": {"yuliao": __version__, **{name: version(name) for name in libraries}},
+    }  # fmt: skip
+
+
+def _train(job: Prepared, model: PreTrainedModel, precision: str) -> Result:
+    """Trains from the newest complete checkpoint, or from the beginning, and writes the result."""
+    import torch
+
+    from trainer import hf, probe
+    from trainer.callbacks import INTERRUPTED, Interrupt, Metrics
+    from trainer.loader import Loader
+
+    rank, processes = world()
+    s, out = job.settings, job.out
+    points = out.checkpoints()
+    last = points[-1] if points else None
+    if rank == 0:
+        out.sweep()
+        out.rewind(last.step if last is not None else 0)
+    metrics = Metrics(out, every=s.log_every, samples=job.train.count, utilisation=flops.utilisation(job, model))
+    metrics.consumed = last.consumed if last is not None else 0
+
+    def loader(consumed: int) -> Loader:
+        return Loader(job.order, pad=job.vocabulary.pad, consumed=consumed, rank=rank, world=processes, workers=s.workers)
+
+    def held_out() -> Loader:
+        # In the order of its first epoch, so that the first so many rows are drawn from all.
+        order = Order(job.held_out, seed=job.seed, micro_tokens=job.order.micro_tokens, per_step=processes)
+        limit = min(s.eval_rows, job.held_out.count)
+        return Loader(order, pad=job.vocabulary.pad, rank=rank, world=processes, workers=s.workers, limit=limit)
+
+    work = hf.Work(
+        run=out, settings=s, steps=job.steps, done=last.step if last is not None else 0, per_step=job.order.per_step,
+        save_every=s.save_every or max(_LEAST, math.ceil(job.steps / _SAVES)),
+        eval_every=max(_LEAST, math.ceil(job.steps / _LOOKS)) if s.eval_every is None else s.eval_every, seed=job.seed, precision=precision,
+        loader=loader, held_out=held_out if job.held_out is not None and job.held_out.count else None,
+        token_bytes=probe.token_bytes(job.vocabulary), metrics=metrics, interrupt=Interrupt(),
+    )  # fmt: skip
+    trainer = hf.trainer(model, "seq2seq" if job.seq2seq else "text" if job.asked.stage is Stage.PRETRAIN else "chat", work)
+    trainer.start = metrics.consumed
+    if last is not None:
+        ERR.print(f"{out.path}: goes on after step {last.step:,} of {job.steps:,}")
+    # Dropout of a run that begins, or begins again, must not depend on what was drawn before.
+    torch.manual_seed(job.seed + rank)
+    with work.interrupt.listening():
+        trainer.train(resume_from_checkpoint=str(last.path) if last is not None else None)
+        step = trainer.state.global_step
+        if work.interrupt.told and step < job.steps:
+            if rank == 0:
+                out.write(MANIFEST, _manifest(job, model, "interrupted", step))
+                _drawn(job)
+                ERR.print(f"{out.path}: stopped after step {step:,} of {job.steps:,}; `trainer resume {out.path}` goes on")
+            raise SystemExit(INTERRUPTED)
+        _written(job, trainer)
+    if rank == 0:
+        out.write(MANIFEST, _manifest(job, model, "finished", step))
+        _drawn(job)
+    trainer.accelerator.wait_for_everyone()
+    return _result(out, step, metrics)
+
+
+def _written(job: Prepared, trainer: Any) -> None:
+    """model/: weights or adapter, tokenizer, and what ends an answer."""
+    target = job.out.path / MODEL
+    part = job.out.path / f".{MODEL}.part"
+    trainer.save_model(str(part))  # by all processes: sharded weights are gathered
+    if trainer.is_world_process_zero():
+        with replacing(target) as new:
+            for file in sorted(p for p in part.iterdir() if p.is_file()):
+                shutil.move(file, new / file.name)
+            vocabulary.write(job.vocabulary, new)
+        shutil.rmtree(part)
+
+
+def _drawn(job: Prepared) -> None:
+    from trainer.plots import draw
+
+    draw(job.out.metrics(), job.out.path / "loss.png", f"{job.recipe.name} · {job.spec.name} · {job.asked.stage}")
+
+
+def _result(out: Run, steps: int, metrics: Metrics | None) -> Result:
+    records = out.metrics()
+    losses = [r["loss"] for r in records if "loss" in r]
+    bits = [r["eval_bits_per_byte"] for r in records if "eval_bits_per_byte" in r]
+    tail = losses[-max(1, len(losses) // 10) :]
+    speed = metrics.tokens / metrics.seconds if metrics is not None and metrics.seconds else 0.0
+    return Result(out.path, steps, out.finished, sum(tail) / len(tail) if tail else float("nan"), bits[-1] if bits else None, speed)
+
+
+def show(result: Result) -> None:
+    """Says how a stage ended, and what comes next."""
+    if not result.finished:
+        return
+    bits = f", {result.bits_per_byte:.4f} bits per byte held out" if result.bits_per_byte is not None else ""
+    speed = f", {result.tokens_per_second:,.0f} tokens/s" if result.tokens_per_second else ""
+    ERR.print(f"{result.run}: finished after {count(result.steps, 'step')}, loss {result.loss:.4f}{bits}{speed}")
+    ERR.print(f"  {result.run}/loss.png            the course of the loss")
+    ERR.print(f"  {command('trainer')} chat {result.run}    talk to it")
