@@ -35,7 +35,7 @@ INTERRUPTED = 130
 """Exit status of a run that was told to stop: 128 + SIGINT, as shells have it."""
 
 
-class Interrupt(TrainerCallback):  # type: ignore[misc]
+class Interrupt(TrainerCallback):
     """Stops training after the step in which a signal came, with a checkpoint."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class _Step:
     counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0])  # rows, tokens, tokens with padding, learned tokens
 
 
-class Metrics(TrainerCallback):  # type: ignore[misc]
+class Metrics(TrainerCallback):
     """Keeps a record of every step; writes and shows them now and then.
 
     Args:
