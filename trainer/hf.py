@@ -24,6 +24,7 @@ import torch
 from transformers import PreTrainedModel, Seq2SeqTrainer, Seq2SeqTrainingArguments, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from corpus.errors import RunError
 from trainer.callbacks import Interrupt, Metrics
 from trainer.folder import CHECKPOINTS, Run
 from trainer.loader import Batch, Loader
@@ -199,6 +200,8 @@ def trainer(model: PreTrainedModel, kind: Kind, work: Work) -> _Ours:
         made = _Text(model=model, args=TrainingArguments(**told), eval_dataset=looked_at, callbacks=callbacks)
     else:
         made = _chat(model, told, callbacks)
+    if made.args.world_size != world()[1]:
+        raise RunError(f"the launcher says that there are {world()[1]} processes, accelerate knows of {made.args.world_size}; use torchrun")
     made.prepare_for(work)
     return made
 
@@ -252,6 +255,8 @@ def _arguments(work: Work) -> dict[str, Any]:
         "fp16": work.precision == "fp16",
         "activation_checkpointing": s.activation_checkpointing,
         "torch_compile": s.compile,
+        # Without it accelerate takes several processes on a machine without a GPU for so many runs of one.
+        "use_cpu": world()[1] > 1 and not torch.cuda.is_available(),
         "seed": work.seed,
         "save_strategy": "steps",
         "save_steps": work.save_every,

@@ -6,8 +6,11 @@ import json
 import os
 import random
 import signal
+import socket
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,7 +22,27 @@ from trainer.prepare import Asked
 from trainer.settings import Stage
 from trainer.stages import language
 
-WORDS = "the river runs to sea and 长江 流到 大海 一二 三四 paris seine water ice 水 冰 return x plus one".split()
+WORDS = (
+    "the",
+    "river",
+    "runs",
+    "to",
+    "sea",
+    "and",
+    "长江",
+    "流到",
+    "大海",
+    "一二",
+    "三四",
+    "paris",
+    "seine",
+    "water",
+    "ice",
+    "水",
+    "return",
+    "x",
+    "one",
+)
 SMALL = {"d_model": 16, "layers": 2, "heads": 2, "d_ff": 32}
 BRIEF: dict[str, Any] = {
     "batch_tokens": 512, "micro_tokens": 128, "max_length": 64, "max_lost": 1.0, "learning_rate": 1e-2, "save_every": 4, "eval_every": 3, "log_every": 5,
@@ -158,6 +181,41 @@ def weights(run: Path) -> dict[str, bytes]:
     found = {p.name: p.read_bytes() for p in sorted((run / "model").glob("*.safetensors"))}
     assert found
     return found
+
+
+def child(work: Callable[[], object], **environment: str) -> int:
+    """Does some work in a process of its own, which has all that is imported here; its number.
+
+    Its exit status is the work's, 0 when it came to its end, and 1 with a traceback for any error.
+    """
+    number = os.fork()
+    if number:
+        return number
+    status = 1
+    try:
+        os.environ.update(environment)
+        work()
+        status = 0
+    except SystemExit as e:
+        status = e.code if isinstance(e.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def ended(number: int) -> int:
+    """Waits for a child; its exit status, or the signal that killed it with a minus before it."""
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+
+
+def pair(work: Callable[[int], object]) -> list[int]:
+    """Does some work, which is told its rank, in two processes that train together; their exit statuses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    together = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    return [ended(n) for n in [child(partial(work, rank), RANK=str(rank), LOCAL_RANK=str(rank), **together) for rank in (0, 1)]]
 
 
 def stopped(told: Asked, moment: str, step: int, number: signal.Signals = signal.SIGINT) -> None:

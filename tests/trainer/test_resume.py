@@ -20,8 +20,10 @@ GPT2, T5 = "gpt2", "t5"
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     """No pictures, and nothing for the collector to look through again: together most of the time of a tiny run."""
-    import transformers  # noqa: F401
-    import trl  # noqa: F401
+    from transformers.models.gpt2 import modeling_gpt2  # noqa: F401
+    from trl import SFTConfig, SFTTrainer  # noqa: F401
+
+    from trainer import hf, kernels  # noqa: F401
 
     gc.collect()
     gc.freeze()

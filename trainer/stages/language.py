@@ -381,8 +381,8 @@ def _result(out: Run, steps: int, metrics: Metrics | None) -> Result:
 
 
 def show(result: Result) -> None:
-    """Says how a stage ended, and what comes next."""
-    if not result.finished:
+    """Says how a stage ended, and what comes next; once, whatever the number of processes."""
+    if not result.finished or world()[0] != 0:
         return
     bits = f", {result.bits_per_byte:.4f} bits per byte held out" if result.bits_per_byte is not None else ""
     speed = f", {result.tokens_per_second:,.0f} tokens/s" if result.tokens_per_second else ""
