@@ -142,11 +142,8 @@ def _read(out: Run) -> dict[str, Any]:
     told = out.read(RECIPE)
     kinds = {"asked": dict, "settings": dict, "precision": str, "batching": str, "per_step": int, "micro_tokens": int}
     wrong = [key for key, kind in kinds.items() if not isinstance(told.get(key), kind)]
-    wrong += (
-        []
-        if wrong
-        else [f"asked.{key}" for key in ("stage", "recipe", "model", "warehouse", "parent", "tokens") if key not in told["asked"]]
-    )
+    if not wrong:
+        wrong = [f"asked.{key}" for key in ("stage", "recipe", "model", "warehouse", "parent", "tokens") if key not in told["asked"]]
     if wrong:
         raise DataError(f"{out.path / RECIPE}: {wrong[0]} is missing, or is something else; restore the file, or begin anew (--fresh)")
     return told
