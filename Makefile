@@ -14,6 +14,7 @@ PARENT ?=
 SET ?=
 FRESH ?=
 LAUNCH ?=
+PROCESSES ?= $(shell nvidia-smi -L 2>/dev/null | grep -c . || echo 1)
 RUN ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +26,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 .DEFAULT_GOAL := help
 STAGES := pretrain instruct sft
 # LAUNCH=ddp|fsdp|zero1|zero2|zero3|zero3-offload: on all GPUs, by recipes/accelerate/<LAUNCH>.yaml.
-TRAINER := $(if $(LAUNCH),$(BIN)/accelerate launch --config_file 'recipes/accelerate/$(LAUNCH).yaml' -m trainer,$(BIN)/trainer)
+TRAINER := $(if $(LAUNCH),$(BIN)/accelerate launch --config_file 'recipes/accelerate/$(LAUNCH).yaml' --num_processes '$(PROCESSES)' -m trainer,$(BIN)/trainer)
 TRAINING = --recipe '$(RECIPE)' --warehouse '$(WAREHOUSE)' $(if $(MODEL),--model '$(MODEL)') $(if $(PARENT),--parent '$(PARENT)') \
 	$(foreach each,$(SET),--set '$(each)') $(if $(OUT),--out '$(OUT)')
 

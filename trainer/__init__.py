@@ -7,7 +7,10 @@ hours are spent. Files in reading order:
     settings      what a recipe says of a stage, validated
     registry      names of models, and what stands behind them (recipes/models.yaml)
     vocabulary    the tokenizer of a run: the recipe's, or a published one with the template's marks
-    models        built from scratch, or loaded; frozen parts, adapters, merging
+    shapes        of models that are trained from scratch
+    models        built from scratch, or loaded
+    freezing      weights that stay
+    adapters      low-rank adapters, and merging them
     tokens        splits as token ids that are mapped into memory
     samples       rows of ids → what one forward pass reads and learns of them: cut, dropped, counted
     order         the order of samples: blocks, windows, micro-batches; from (seed, epoch) alone

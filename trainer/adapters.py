@@ -8,13 +8,14 @@ the end of a turn is such a token for GPT-2. They are trained row by row (`train
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus.errors import DataError, UsageError
 from corpus.tokenizer.folder import check_above, replacing
 from trainer import registry, vocabulary
-from trainer.models import is_seq2seq, load, quiet, read_json, short
+from trainer.models import is_seq2seq, load, name, quiet, read_json, short
 from trainer.settings import Lora
 from trainer.vocabulary import Vocabulary
 
@@ -52,7 +53,7 @@ def adapt(model: PreTrainedModel, lora: Lora, new: tuple[int, ...] = ()) -> Peft
     rows: dict[str, list[int]] = {}
     whole: list[str] = []
     if new:
-        named = {id(module): name for name, module in model.named_modules()}
+        named = {id(module): each for each, module in model.named_modules()}
         embeddings: Any = model.get_input_embeddings()
         head: Any = model.get_output_embeddings()
         rows[named[id(embeddings)]] = list(new)
@@ -62,20 +63,25 @@ def adapt(model: PreTrainedModel, lora: Lora, new: tuple[int, ...] = ()) -> Peft
                 whole.append(named[id(head)])
             else:
                 rows[named[id(head)]] = list(new)
+    alpha: Any = lora.alpha  # annotated as int; any number will do
     config = LoraConfig(
         task_type=TaskType.SEQ_2_SEQ_LM if is_seq2seq(model.config) else TaskType.CAUSAL_LM,
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, fan_in_fan_out=kind == "gpt2",
+        r=lora.rank, lora_alpha=alpha, lora_dropout=lora.dropout, target_modules=targets, fan_in_fan_out=kind == "gpt2",
         trainable_token_indices=rows or None, modules_to_save=whole or None,
     )  # fmt: skip
     try:
-        return get_peft_model(model, config)
+        adapted: Any = get_peft_model(model, config)
     except ValueError as e:
         linear = sorted(
-            {name.rpartition(".")[2] for name, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D", "Linear4bit")}
+            {each.rpartition(".")[2] for each, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D", "Linear4bit")}
         )
         raise UsageError(
             f"lora.targets: {', '.join(said)} is not in this {kind} model, or cannot be adapted ({short(e)}); it has {', '.join(linear)}"
         ) from e
+    # By itself it would write all embeddings beside an adapter where rows were added to them, and ask the hub about that at every save. The
+    # rows that are trained are in the adapter; the others are made anew, the same way, when it is loaded.
+    adapted.save_pretrained = partial(adapted.save_pretrained, save_embedding_layers=False)
+    return adapted
 
 
 def merged(folder: Path, words: Vocabulary, *, dropout: float | None) -> PreTrainedModel:
@@ -89,7 +95,7 @@ def merged(folder: Path, words: Vocabulary, *, dropout: float | None) -> PreTrai
     plain: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
     _check_equal(before, _logits(plain), f"{folder}: merging changes", "keep the adapter")
     # An adapter that is put on it next has this one as its base.
-    plain.config.name_or_path = str(folder.absolute())
+    name(plain, str(folder.absolute()))
     return plain
 
 
@@ -123,27 +129,6 @@ def adapted_model(folder: Path, words: Vocabulary, *, dropout: float | None = No
         raise DataError(f"{folder}: the adapter does not fit its base {base[:200]} ({short(e)}); train again") from e
 
 
-def save(model: Any, words: Vocabulary, folder: Path) -> None:
-    """Writes a model's weights, or its adapter's alone, with its tokenizer: what `load` and `merge` read.
-
-    peft by itself would write all embeddings beside an adapter where rows were added to them, and ask the hub for that each time; the rows
-    that were trained are in the adapter, and the others are made anew, the same way, when it is loaded.
-
-    Args:
-        model: a plain model, or one with an adapter.
-        words: its vocabulary.
-        folder: made if need be.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with quiet():
-        if hasattr(model, "peft_config"):
-            model.save_pretrained(str(folder), save_embedding_layers=False)
-            (folder / "README.md").unlink(missing_ok=True)  # a form to fill in
-        else:
-            model.save_pretrained(str(folder))
-    vocabulary.write(words, folder)
-
-
 def merge(run: Path, out: Path) -> Path:
     """Writes a run's model as plain weights, with tokenizer and generation settings, as any reader of transformers takes it.
 
@@ -166,7 +151,9 @@ def merge(run: Path, out: Path) -> Path:
     model = load(folder, words, dropout=None, quantize="none", precision="fp32")
     said = _logits(model)
     with replacing(out) as new:
-        save(model, words, new)
+        with quiet():
+            model.save_pretrained(str(new))
+        vocabulary.write(words, new)
         del model  # two of them need not fit into memory
         again = load(new, words, dropout=None, quantize="none", precision="fp32")
         _check_equal(said, _logits(again), f"{out}: saving changes", "keep the run")

@@ -38,7 +38,7 @@ _TOGETHER = 2.0
 """Seconds in which several signals are one: at Ctrl-C the terminal tells every process, and torchrun tells them once more."""
 
 
-class Interrupt(TrainerCallback):  # type: ignore[misc]
+class Interrupt(TrainerCallback):
     """Stops training after the step in which a signal came, with a checkpoint."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class _Step:
     counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0])  # rows, tokens, tokens with padding, learned tokens
 
 
-class Metrics(TrainerCallback):  # type: ignore[misc]
+class Metrics(TrainerCallback):
     """Keeps a record of every step; writes and shows them now and then.
 
     Args:

@@ -18,6 +18,7 @@ import click
 from corpus import __version__, entry
 
 _STAGES = click.Choice(["pretrain", "instruct", "sft"])
+_LAYOUTS = ["ddp", "fsdp", "zero1", "zero2", "zero3", "zero3-offload"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -81,6 +82,21 @@ def inspect(stage: str, rows: int, row_id: str | None, as_json: bool, **asked: A
         job.order, job.vocabulary.folder, max_lost=job.settings.max_lost, rows=rows, row_id=row_id, warehouse=job.asked.warehouse
     )
     sys.exit(looking.show(report, as_json=as_json))
+
+
+@cli.command()
+@click.argument("stage", type=_STAGES)
+@_stage_options
+@click.option("--probe/--no-probe", default=True, show_default=True, help="Run three steps to measure the time.")
+@click.option("--layout", type=click.Choice(_LAYOUTS), default="ddp", show_default=True, help="How GPUs share the model.")
+@click.option("--devices", type=click.IntRange(1), help="GPUs, of all machines.  [default: those of this one]")
+@click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")
+def plan(stage: str, probe: bool, layout: Any, devices: int | None, as_json: bool, **asked: Any) -> None:
+    """Say what a stage will cost before it does: parameters, steps, tokens, operations, memory, disk, time."""
+    from trainer.plan import show
+    from trainer.stages import language
+
+    show(language.planned(_asked(stage, asked), probe=probe, layout=layout, devices=devices, watch=_watch), as_json=as_json)
 
 
 @cli.command()

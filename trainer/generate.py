@@ -11,14 +11,15 @@ thread, a queue and a stopping criterion for that.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from corpus.errors import DataError, UsageError, nearest
+from corpus.errors import UsageError, nearest
 from corpus.splits.templates import TEMPLATES, Template, opened
 from trainer.folder import MANIFEST, MODEL, Run
 from trainer.stream import Shown
@@ -310,111 +311,60 @@ def load_answerer(run_or_folder: Path, *, template: str | None = None, device: s
     """Loads what answers.
 
     Args:
-        run_or_folder: a finished run, its model/, or any folder with a model and its tokenizer.json. Adapters are loaded on their base.
+        run_or_folder: a finished run, a folder with a model and its tokenizer, or a name of models.yaml. Adapters are merged into
+            their base.
         template: a template's name; needed where the folder does not say which one the model was taught in.
         device: cpu, cuda, …; by default a GPU where there is one.
 
     Raises:
         UsageError: when there is no model in the folder, or the run is not finished.
         DataError: when model and tokenizer do not fit together, or cannot be read.
+        FetchError: when a name's model is not here and cannot be fetched.
     """
     import torch
 
-    from corpus.tokenizer.encode import Library, check_marks, prepared
+    from corpus.tokenizer.encode import Library, prepared
     from corpus.tokenizer.load import load as load_tokenizer
+    from trainer import models, registry, vocabulary
 
-    folder, told = _found(run_or_folder)
-    chosen = _template(folder, told, template)
-    path = folder / "tokenizer.json"
-    try:
-        settings = path.read_bytes()
-    except OSError as e:
-        raise DataError(f"{path} cannot be read ({e.strerror}); a model is asked with the tokenizer that it was trained with") from e
-    # Our own encoders give the same ids faster, and are compiled for ten seconds where they never were: for one prompt that is no gain.
-    library, _ = prepared(settings, path, chosen.specials)
-    check_marks(library, chosen, path)
-    vocabulary = load_tokenizer(str(path)).vocabulary
-
-    model = _model(folder)
+    begun = Run(run_or_folder)
+    if begun.exists and begun.read(MANIFEST).get("state", "finished") != "finished":
+        raise UsageError(f"{begun.path}: this run is not finished, so it has no model yet; `trainer resume {begun.path}` goes on with it")
+    folder = registry.locate(registry.find(str(run_or_folder)))
+    with ExitStack() as stack:
+        if (folder / vocabulary.FILE).is_file():
+            words = vocabulary.read(folder)
+            if template not in (None, words.template.name):
+                raise UsageError(f"{folder}: was trained with the template {words.template.name}, not {template}; leave out --template")
+        else:
+            # A published model: its tokenizer with the template's marks, as training makes it, for this once.
+            beside = Path(stack.enter_context(TemporaryDirectory(prefix="yuliao-"))) / "tokenizer"
+            words = vocabulary.fitted(folder, _template(folder, template), beside)
+        with models.quiet():
+            model = models.load(folder, words, dropout=None, quantize="none", precision="fp32")
+        path = words.folder / "tokenizer.json"
+        # Our own encoders give the same ids faster, and are compiled for ten seconds where they never were: for one prompt that is no gain.
+        library, _ = prepared(path.read_bytes(), path, words.template.specials)
+        known = load_tokenizer(str(path)).vocabulary
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))).eval()  # type: ignore[arg-type]
-    rows = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
-    if len(vocabulary.tokens) > rows:
-        raise DataError(f"{folder}: the tokenizer has ids up to {len(vocabulary.tokens) - 1:,}, the model's embeddings {rows:,} rows")
-    marks = {number for mark in (chosen.end, *chosen.specials) if (number := library.token_to_id(mark)) is not None}
-    end = library.token_to_id(chosen.end)
-    eos = model.generation_config.eos_token_id if model.generation_config is not None else None
-    ends = frozenset({end, *(eos if isinstance(eos, list) else [] if eos is None else [eos])})
-    hidden = frozenset(marks | {i for i, special in enumerate(vocabulary.special.tolist()) if special})
+    marks = {number for mark in words.template.specials if (number := library.token_to_id(mark)) is not None}
+    hidden = frozenset(marks | {words.end, words.eos, words.pad} | {i for i, special in enumerate(known.special.tolist()) if special})
     # What the header has after `opens` is the model's to write; some tokenizers put a blank before every text besides, and what an
     # encoder-decoder writes is a text of its own.
-    blanks = len(chosen.before["assistant"]) - len(chosen.opens)
+    blanks = len(words.template.before["assistant"]) - len(words.template.opens)
     if model.config.is_encoder_decoder:
-        probe = [vocabulary.tokens[i] for i in library.encode("a", add_special_tokens=False).ids]
+        probe = [known.tokens[i] for i in library.encode("a", add_special_tokens=False).ids]
         blanks += b"".join(probe).startswith(b" ")
-    return Answerer(model, chosen, _limit(told, model.config), Library(library), vocabulary.tokens, hidden, ends, blanks)
+    run = Run(folder.parent)
+    trained = run.read(MANIFEST).get("max_length") if folder.name == MODEL and run.exists else None
+    limit = min((n for n in (trained, models.longest(model.config)) if isinstance(n, int) and n > 1), default=None)
+    return Answerer(model, words.template, limit, Library(library), known.tokens, hidden, frozenset({words.end, words.eos}), blanks)
 
 
-def _found(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of a model, and what the manifest of its run says (nothing where it is of no run)."""
-    run = Run(path if path.name != MODEL else path.parent)
-    if "state" in _json(run.path / MANIFEST):  # folders of tokenizers have a manifest of this name, too
-        if not run.finished:
-            raise UsageError(f"{run.path}: this run is not finished, so it has no model yet; `trainer resume {run.path}` goes on with it")
-        return run.path / MODEL, run.read(MANIFEST)
-    if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
-        raise UsageError(f"{path}: holds no model; name a finished run (runs/<recipe>/<model>/<stage>), or a folder with config.json")
-    return path, {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as e:
-        raise DataError(f"{path}: is no JSON that can be read ({e})") from e
-    if not isinstance(told, dict):
-        raise DataError(f"{path}: expected a JSON object")
-    return told
-
-
-def _template(folder: Path, run: dict[str, Any], name: str | None) -> Template:
-    """The template by name: of the run, of the tokenizer that was trained here, or as the caller says."""
-    said = run.get("template") or _json(folder / "manifest.json").get("template")
-    said = said.get("name") if isinstance(said, dict) else said
-    if name is not None and said is not None and name != said:
-        raise UsageError(f"{folder}: was trained with the template {said}, not {name}; leave out --template")
-    chosen = name or said
-    if chosen is None:
+def _template(folder: Path, name: str | None) -> Template:
+    """A template by its name."""
+    if name is None:
         raise UsageError(f"{folder}: does not say which template it was trained with; name one with --template ({', '.join(TEMPLATES)})")
-    if chosen not in TEMPLATES:
-        raise UsageError(f"there is no template {chosen!r}{nearest(str(chosen), TEMPLATES)} (there are {', '.join(TEMPLATES)})")
-    return TEMPLATES[chosen]
-
-
-def _limit(run: dict[str, Any], config: Any) -> int | None:
-    """Tokens that a model can read: those that its run trained it on, and no more than it has positions for."""
-    said = [run.get("max_length"), *(getattr(config, name, None) for name in ("max_position_embeddings", "n_positions"))]
-    return min((n for n in said if isinstance(n, int) and n > 1), default=None)
-
-
-def _model(folder: Path) -> PreTrainedModel:
-    """A model, or an adapter on its base, in fp32 on the processor. Nothing of a repository is run, and no pickle is read."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    adapter = folder / "adapter_config.json"
-    if adapter.is_file():
-        from peft import PeftModel
-
-        base = Path(str(_json(adapter).get("base_model_name_or_path")))
-        if not (base / "config.json").is_file():
-            raise DataError(f"{adapter}: its base model {base} is not there; `trainer merge` makes a model of both that needs no base")
-        return PeftModel.from_pretrained(_model(base), str(folder), is_trainable=False).merge_and_unload()
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        auto = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
-        model = auto.from_pretrained(folder, config=config, trust_remote_code=False, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as e:
-        raise DataError(f"{folder}: holds no model that can be loaded: {str(e).splitlines()[0]}") from e
-    return model
+    if name not in TEMPLATES:
+        raise UsageError(f"there is no template {name!r}{nearest(name, TEMPLATES)} (there are {', '.join(TEMPLATES)})")
+    return TEMPLATES[name]

@@ -69,7 +69,7 @@ class Work:
     interrupt: Interrupt
 
 
-class _Ours(Trainer):  # type: ignore[misc]
+class _Ours(Trainer):
     """What all of them have in common."""
 
     work: Work
@@ -91,7 +91,7 @@ class _Ours(Trainer):  # type: ignore[misc]
         if self.work.settings.tensorboard and self.is_world_process_zero():
             self.add_callback(_tensorboard(self.work, done))
 
-    def get_train_dataloader(self) -> Loader:
+    def get_train_dataloader(self) -> Any:
         """Micro-batches of this process from the position that the run is at, without end."""
         return self.work.loader(self._start)
 
@@ -107,7 +107,7 @@ class _Ours(Trainer):  # type: ignore[misc]
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The loss of the model's forward; past TRL's, which computes more."""
-        loss = Trainer.compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=num_items_in_batch)
+        loss: Any = Trainer.compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=num_items_in_batch)
         self.work.metrics.loss(loss)
         return loss
 
@@ -115,9 +115,8 @@ class _Ours(Trainer):  # type: ignore[misc]
         """The schedule of the settings."""
         if self.lr_scheduler is None:
             course = self.work.settings
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                self.optimizer if optimizer is None else optimizer, lambda step: factor(step, num_training_steps, course)
-            )
+            over: Any = self.optimizer if optimizer is None else optimizer
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(over, lambda step: factor(step, num_training_steps, course))
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
@@ -137,16 +136,15 @@ class _Ours(Trainer):  # type: ignore[misc]
         Trainer._save_checkpoint(self, model, trial)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             self.work.run.seal(folder, consumed=self.work.metrics.consumed, keep=self.work.settings.keep)
         self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Weights, or an adapter's alone: peft would add all embeddings, and ask the hub for that. No pickled arguments."""
-        folder = Path(output_dir or self.args.output_dir)
-        model = self.accelerator.unwrap_model(self.model)
-        adapter = {"save_embedding_layers": False} if hasattr(model, "peft_config") else {}
-        model.save_pretrained(str(folder), state_dict=state_dict, **adapter)
+        """Weights, or an adapter's alone; without the pickled arguments that the library puts beside them."""
+        folder = Path(str(output_dir or self.args.output_dir))
+        model: Any = self.accelerator.unwrap_model(self.model)
+        model.save_pretrained(str(folder), state_dict=state_dict)
         (folder / "README.md").unlink(missing_ok=True)  # peft's form to fill in
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -158,7 +156,7 @@ class _Ours(Trainer):  # type: ignore[misc]
         if self.work.held_out is None:
             return {}
         sums = torch.zeros(4, dtype=torch.float64)
-        model = self.model_wrapped if self.is_deepspeed_enabled or self.is_fsdp_enabled else self.model
+        model: Any = self.model_wrapped if self.is_deepspeed_enabled or self.is_fsdp_enabled else self.model
         with self.accelerator.autocast():
             for batch in self.work.held_out():
                 sums += supervised_sum(model, self._prepare_inputs(batch.tensors), self._bytes).cpu()
@@ -177,7 +175,7 @@ class _Text(_Ours):
     """Decoder models on documents."""
 
 
-class _Seq2Seq(_Ours, Seq2SeqTrainer):  # type: ignore[misc]
+class _Seq2Seq(_Ours, Seq2SeqTrainer):
     """Encoder-decoder models."""
 
 
@@ -211,9 +209,10 @@ def _chat(model: PreTrainedModel, told: dict[str, Any], callbacks: list[TrainerC
     from datasets import Dataset
     from tokenizers import Tokenizer, models
     from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
-    class _Chat(_Ours, SFTTrainer):  # type: ignore[misc]
+    class _Chat(_Ours, SFTTrainer):
         """Decoder models on conversations."""
 
     # It wants to see a row and a tokenizer, and prepares data by itself unless told not to; ours is ready.
@@ -230,7 +229,7 @@ def _chat(model: PreTrainedModel, told: dict[str, Any], callbacks: list[TrainerC
 
 def _tensorboard(work: Work, done: int) -> TrainerCallback:
     from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback
 
     # What a killed run wrote after its last checkpoint is going to be written again.
     return TensorBoardCallback(SummaryWriter(str(work.run.path / "tb"), purge_step=done + 1))

@@ -261,16 +261,22 @@ def arrange(read, written, micro_tokens, pack, mix, key):  # type: ignore[no-unt
         if written.max() > 0:
             keys = np.empty(n, dtype=np.int64)
             best = np.int64(-1)
+            total = np.int64(0)
+            for i in range(n):
+                total += read[i] + written[i]
             for side in range(2):
                 major, minor = (read, written) if side == 0 else (written, read)
                 sorted_ = _sort(shuffled, major, size)
                 strips = 1
                 while strips <= 512 and strips <= n:
+                    # Strips of as many tokens: of few samples where they are long, and padding is dear.
                     place = np.empty(n, dtype=np.int64)
-                    for i in range(n):
-                        strip = i * strips // n
-                        place[sorted_[i]] = strip
-                        keys[sorted_[i]] = minor[sorted_[i]] if strip % 2 == 0 else size - 1 - minor[sorted_[i]]
+                    before = np.int64(0)
+                    for i in sorted_:
+                        strip = before * strips // total
+                        before += read[i] + written[i]
+                        place[i] = strip
+                        keys[i] = minor[i] if strip % 2 == 0 else size - 1 - minor[i]
                     tried = _sort(_sort(sorted_, keys, size), place, strips)
                     _, padded = _cut(tried, read, written, micro_tokens, False, ends)
                     if best < 0 or padded < best:

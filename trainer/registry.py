@@ -194,7 +194,8 @@ def _validated(model: type[Any], said: Any, where: str) -> Any:
     try:
         return model(**said) if isinstance(said, dict) and all(isinstance(k, str) for k in said) else model.model_validate(said)
     except ValidationError as e:
-        told = e.errors()[0]
+        # A key that is misspelt is also one that is missing.
+        told = next((each for each in e.errors() if each["type"] == "extra_forbidden"), e.errors()[0])
         place = ".".join(map(str, told["loc"]))
         message = told["msg"].removeprefix("Value error, ")
         if told["type"] == "extra_forbidden":

@@ -84,7 +84,7 @@ def check(folder: Path, split: str, vocabulary: Vocabulary) -> dict[str, Any]:
     Raises:
         UsageError, DataError, WarehouseError: as `ensure`.
     """
-    told = manifest(folder)
+    told = _told(folder)
     again = f"`corpus encode --split {split} --format flat --tokenizer {vocabulary.folder}`"
     if told["layout"] != Layout.FLAT:
         raise UsageError(f"{folder}: is encoded as {told['layout']}, which cannot be mapped into memory; {again} makes what can")
@@ -104,6 +104,17 @@ def check(folder: Path, split: str, vocabulary: Vocabulary) -> dict[str, Any]:
         raise DataError(
             f"{folder}: was rendered with template {told['template']}, this run's is {template}; build the recipe again, then {again}"
         )
+    return told
+
+
+_KEYS = ("form", "split", "ids", "tokenizer", "template", "end_of_text")
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """The manifest of an encoded split, with all that is read of it here."""
+    told = manifest(folder)
+    if any(key not in told for key in _KEYS) or told["form"] not in list(Form) or told["ids"] not in ("uint16", "uint32"):
+        raise WarehouseError(f"{folder / MANIFEST}: is not what `corpus encode` writes of a split; encode it again")
     return told
 
 
@@ -159,7 +170,7 @@ class Tokens:
 
     def __init__(self, folder: Path, part: str = "train") -> None:
         self.folder, self.part = folder, part
-        self.told = manifest(folder)
+        self.told = _told(folder)
         if self.told["layout"] != Layout.FLAT:
             raise UsageError(f"{folder}: is encoded as {self.told['layout']}; `corpus encode --format flat` makes what can be mapped")
         self.form = Form(self.told["form"])

@@ -182,8 +182,12 @@ def _settings(source: Path) -> bytes:
     """A tokenizer.json: the folder's own, or what transformers makes of older files."""
     if (source / TOKENIZER).is_file():
         return _bytes(source / TOKENIZER)
-    if not source.is_dir() or not any((source / name).is_file() for name in ("vocab.json", MODEL, "spiece.model", "tokenizer_config.json")):
+    if not source.is_dir() or not any((source / name).is_file() for name in ("vocab.json", MODEL, "spiece.model")):
         raise DataError(f"{source} has no tokenizer ({TOKENIZER}, vocab.json with merges.txt, or {MODEL}); name the folder that has one")
+    if "auto_map" in _json(source / "tokenizer_config.json", lenient=True):
+        raise DataError(
+            f"{source} asks for code that comes with its tokenizer (auto_map), which is never run here; name a folder with {TOKENIZER}"
+        )
     from transformers import AutoTokenizer
 
     with refusals(
@@ -251,7 +255,7 @@ def _with_marks(
     moved = [name for name, i in ids.items() if after.get(name) != i]
     if moved:
         raise DataError(
-            f"{path}: the marks of template {template.name} would move {moved[0][:40]!r} to another id, as ids have holes; train a tokenizer"
+            f"{path}: the marks of template {template.name} would move {moved[0][:40]!r} to another id (holes); train a tokenizer"
         )
     return changed.encode(), names, tuple(t for t in lacking if t not in ids)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import polars as pl
 
-from corpus.console import ERR, write
+from corpus.console import ERR, visible, write
 from corpus.recipe import find, load
-from corpus.tokenizer.folder import FOLDER, RUNS, TOKENIZER
+from corpus.tokenizer.folder import FOLDER, RUNS
 from corpus.warehouse import splits
 from trainer.prepare import Asked, recipes_folder
 from trainer.settings import Stage
@@ -43,20 +43,19 @@ def everything(recipe: str, model: str | None, warehouse: Path, data: Path | Non
     with LocalExecutor(os.cpu_count() or 1, 1500 << 20) as executor:
         outcome = pipeline.build(loaded, folder, warehouse, executor, progress=Bars())
     report.outcome(outcome, warehouse, as_json=False)
-    if not (RUNS / loaded.name / FOLDER / TOKENIZER).is_file():
+    if not (RUNS / loaded.name / FOLDER / "tokenizer.json").is_file():
         commands.train(warehouse, loaded.name, spec_of(loaded, {}), None, in_json=False)
     from trainer.generate import load_answerer
     from trainer.stages import language
 
-    last = None
     for stage in (Stage.PRETRAIN, Stage.SFT):
-        last = language.run(Asked(stage=stage, recipe=recipe, model=model, warehouse=warehouse))
-        language.show(last)
+        result = language.run(Asked(stage=stage, recipe=recipe, model=model, warehouse=warehouse))
+        language.show(result)
     question = _question(warehouse, loaded.name)
     ERR.print("\na question that it was taught, and its answer:")
     write(f"Human: {question}\nAssistant: ")
-    for piece in load_answerer(last.run).answer([{"role": "user", "content": question}], max_new_tokens=200):
-        write(piece)
+    for piece in load_answerer(result.run).answer([{"role": "user", "content": question}], max_new_tokens=200):
+        write(visible(piece))
     write("\n")
 
 

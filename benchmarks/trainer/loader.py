@@ -88,7 +88,10 @@ def _write(folder: Path, form: str, files: list[np.ndarray], draw: np.random.Gen
             array.tofile(folder / f"{stem}.{end}")
         made = [{"path": f"{stem}.{end}", "bytes": array.nbytes, "sha256": ""} for end, array in arrays.items()]
         listed.append({"of": {"path": stem, "sha256": ""}, "rows": len(lengths) // sides, "files": made})
-    told = {"layout": "flat", "form": form, "split": "sft", "ids": "uint16", "end_of_text": None, "parts": {"train": {"files": listed}}}
+    told = {
+        "layout": "flat", "form": form, "split": "sft", "ids": "uint16", "tokenizer": "", "template": None, "end_of_text": None,
+        "parts": {"train": {"files": listed}},
+    }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
 
 

@@ -37,9 +37,9 @@ def test_only_the_surroundings_are_shown() -> None:
 
 def test_it_is_short_and_takes_no_time() -> None:
     one, other = "甲乙丙丁" * 200_000, "甲丙乙丁" * 200_000
-    started = time.monotonic()
+    started = time.process_time()
     assert len(difference(one, other, most=200)) <= 200
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 @given(st.text(alphabet="ab 甲乙1", max_size=40), st.text(alphabet="ab 甲乙1", max_size=40))

@@ -11,7 +11,9 @@ import pyarrow as pa
 from corpus.schema import MESSAGES
 from corpus.splits.templates import TEMPLATES, render
 from corpus.tokenizer.encode import Library, learned, prepared
+from corpus.tokenizer.specials import specials
 from tests.tokenizer.made import KINDS
+from trainer import vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -64,8 +66,12 @@ def save(folder: Path, model: PreTrainedModel, *, template: str = "human-assista
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     (folder / "tokenizer.json").write_text(KINDS[tokenizer](template), "utf-8")
+    marks = specials(TEMPLATES[template])
+    named = {"unk_token": marks.unk, "bos_token": marks.bos, "eos_token": marks.eos, "pad_token": marks.pad}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named), "utf-8")
     if told:
-        (folder / "manifest.json").write_text(json.dumps({"format": "yuliao-tokenizer-1", "kind": "bpe", "template": template}))
+        words = vocabulary.fitted(folder, TEMPLATES[template], folder.with_name(f"{folder.name}-tokenizer"))
+        vocabulary.write(words, folder)
     return folder
 
 
@@ -83,6 +89,8 @@ def learnt(kind: str, template: str, tokenizer: str) -> PreTrainedModel:
     encoded = Library(library)(texts.cast(pa.string()))
     ranges = learned(texts.cast(pa.string()), spans, encoded).ranges
     model = _new(kind, max(library.get_vocab(with_added_tokens=True).values()) + 1, seed=1).train()
+    if model.config.is_encoder_decoder:
+        model.config.decoder_start_token_id = library.token_to_id("<|pad|>")
     ends = (encoded.offsets[:-1] + ranges[:, 1]).tolist()
     whole = [torch.from_numpy(encoded.ids[first:end].astype("int64")) for first, end in zip(encoded.offsets.tolist(), ends, strict=False)]
     firsts = ranges[:, 0].tolist()

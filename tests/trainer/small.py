@@ -20,6 +20,28 @@ TEXTS = (
 KINDS = ("bloom", "gpt2", "opt", "gpt_neo", "gptj", "gpt_neox", "llama", "qwen2", "qwen3", "t5")
 
 
+def small_tokenizer(kind: str, folder: Path) -> Path:
+    """Writes the tokenizer of a checkpoint alone, with a config.json that says as much as is asked of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size, ids = _LAYOUTS[kind].tokenizer(folder)
+    told = {"model_type": kind, "vocab_size": size, **{f"{what}_token_id": i for what, i in ids.items()}}
+    (folder / "config.json").write_text(json.dumps(told))
+    return folder
+
+
+def own_tokenizer(folder: Path) -> Path:
+    """Writes a tokenizer as `corpus tokenizer` does for template human-assistant."""
+    from corpus.splits.templates import HUMAN_ASSISTANT
+    from corpus.tokenizer.folder import write_folder
+    from corpus.tokenizer.spec import Trained
+    from corpus.tokenizer.specials import specials
+
+    made = specials(HUMAN_ASSISTANT)
+    tokenizer = _byte_level(made.special, ())
+    write_folder(folder, Trained(tokenizer), made, HUMAN_ASSISTANT, {"template": HUMAN_ASSISTANT.name})
+    return folder
+
+
 def small_model(kind: str, folder: Path, *, seed: int = 0, tied: bool | None = None) -> Path:
     """Writes a random checkpoint with its tokenizer.
 

@@ -138,7 +138,7 @@ def test_an_adapter_is_loaded_on_its_base(tmp_path: Path) -> None:
     adapted.peft_config["default"].base_model_name_or_path = str(base)
     folder = tmp_path / "adapter"
     adapted.save_pretrained(str(folder))
-    for name in ("tokenizer.json", "manifest.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocabulary.json"):
         (folder / name).write_bytes((base / name).read_bytes())
     answerer = load_answerer(folder)
     ids, _ = answerer.prompt(QUESTION, 8)
@@ -149,13 +149,13 @@ def test_an_adapter_is_loaded_on_its_base(tmp_path: Path) -> None:
     expected = adapted.eval().generate(input_ids=torch.tensor([ids]), do_sample=False, max_new_tokens=8)[0, len(ids) :].tolist()
     assert answer.ids == expected
     (base / "config.json").unlink()
-    with pytest.raises(DataError, match="trainer merge"):
+    with pytest.raises(UsageError, match="base"):
         load_answerer(folder)
 
 
 def test_a_run_says_its_template_and_limit(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    save(run / "model", random_model("bloom"), template="chatml", told=False)
+    save(run / "model", random_model("bloom"), template="chatml")
     manifest = {"state": "running", "template": {"name": "chatml", "version": 1}, "max_length": 96}
     (run / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UsageError, match=r"not finished.*trainer resume"):
@@ -169,21 +169,18 @@ def test_a_run_says_its_template_and_limit(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_is_said_plainly(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no model"):
+    with pytest.raises(UsageError, match="name the folder of a model"):
         load_answerer(tmp_path)
     folder = save(tmp_path / "m", random_model("gpt2"), told=False)
     with pytest.raises(UsageError, match="--template"):
         load_answerer(folder)
     with pytest.raises(UsageError, match="did you mean 'chatml'"):
         load_answerer(folder, template="chatm")
-    with pytest.raises(DataError, match=r"<\|im_end\|>"):
-        load_answerer(folder, template="chatml")
+    # The template's marks are added for this once; the model has never seen them.
+    assert load_answerer(folder, template="chatml").ends >= {2}
     assert load_answerer(folder, template="human-assistant").limit == 128
     (folder / "model.safetensors").unlink()
-    with pytest.raises(DataError, match="holds no model that can be loaded"):
-        load_answerer(folder, template="human-assistant")
-    (folder / "tokenizer.json").unlink()
-    with pytest.raises(DataError, match=r"tokenizer\.json"):
+    with pytest.raises(DataError, match="lacks weights"):
         load_answerer(folder, template="human-assistant")
 
 

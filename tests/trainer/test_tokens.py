@@ -120,6 +120,10 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(told))
     with pytest.raises(WarehouseError, match="does not fit the files beside it"):
         Tokens.open(folder)
+    (folder / "manifest.json").write_text(json.dumps({**told, "form": "poem"}))
+    with pytest.raises(WarehouseError, match="is not what `corpus encode` writes"):
+        Tokens.open(folder)
+    (folder / "manifest.json").write_text(json.dumps(told))
     (folder / "train-00000-of-00001.ids").unlink()
     with pytest.raises(WarehouseError, match="missing"):
         Tokens.open(folder)

@@ -12,7 +12,9 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +25,14 @@ from corpus.console import ERR, command, count
 from corpus.errors import DataError, RunError
 from corpus.tokenizer.folder import replacing
 from trainer import flops, lineage, memory, probe, vocabulary
+from trainer import plan as plans
 from trainer.folder import MANIFEST, MODEL, PART, RECIPE, Run
 from trainer.order import Order
 from trainer.prepare import Asked, Prepared, place, prepare, world
+from trainer.samples import Samples
 from trainer.settings import Settings, Stage
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from trainer.callbacks import Metrics
 
 _SAVES, _LOOKS, _LEAST = 20, 10, 10
@@ -76,8 +78,6 @@ def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None
     if not torch.cuda.is_available():
         memory.keep()
     _, _, out = place(asked)
-    if fresh and out.path.exists() and world()[0] == 0:
-        _aside(out)
     held = None if fresh else _held(out)
     job = prepare(asked, watch=watch, gpu=torch.cuda.is_available(), held=held)
     # One that goes on keeps its arithmetic, also on another device.
@@ -94,6 +94,8 @@ def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None
     told |= {"batching": "pack" if job.order.pack else "bucket", "steps": job.steps}
     probe.check(job)
     if world()[0] == 0:
+        if fresh and out.path.exists():
+            _aside(out)
         out.path.mkdir(parents=True, exist_ok=True)
         lineage.write(out.path, keys)
         out.write(RECIPE, told)
@@ -237,14 +239,19 @@ def _checked(job: Prepared) -> np.ndarray:
     return keys
 
 
-def _model(job: Prepared, precision: str) -> PreTrainedModel:
+def _model(job: Prepared, precision: str) -> Any:
     """The model, with its frozen parts or adapters, and with the loss over supervised positions."""
     import torch
 
     from trainer import adapters, freezing, losses, models
 
     s = job.settings
+    model: Any
     if job.weights is None:
+        if s.lora is not None:
+            raise RunError(
+                f"lora is put on a trained model, and {job.spec.name} is trained from scratch here; leave out lora, or name a parent"
+            )
         model = models.build(job.spec, job.vocabulary, max_length=s.max_length, dropout=s.dropout, seed=job.seed)
         new: tuple[int, ...] = ()
     else:
@@ -266,7 +273,7 @@ def _model(job: Prepared, precision: str) -> PreTrainedModel:
     return adapters.adapt(model, s.lora, new)
 
 
-def _batched(job: Prepared, model: PreTrainedModel, held: dict[str, Any] | None) -> Prepared:
+def _batched(job: Prepared, model: Any, held: dict[str, Any] | None) -> Prepared:
     """Packs samples behind one another where that is asked for, or pays, and the model keeps them apart."""
     import torch
 
@@ -293,7 +300,7 @@ def _batched(job: Prepared, model: PreTrainedModel, held: dict[str, Any] | None)
     return replace(job, order=order, steps=job.settings.steps or order.steps(job.settings.epochs))
 
 
-def _manifest(job: Prepared, model: PreTrainedModel, state: str, step: int) -> dict[str, Any]:
+def _manifest(job: Prepared, model: Any, state: str, step: int) -> dict[str, Any]:
     """manifest.json: where everything is from, and how far the run came."""
     parameters = list(model.parameters())
     libraries = ("torch", "transformers", "trl", "accelerate", "peft", "tokenizers", "numpy")
@@ -311,7 +318,7 @@ def _manifest(job: Prepared, model: PreTrainedModel, state: str, step: int) -> d
     }  # fmt: skip
 
 
-def _train(job: Prepared, model: PreTrainedModel, precision: str) -> Result:
+def _train(job: Prepared, model: Any, precision: str) -> Result:
     """Trains from the newest complete checkpoint, or from the beginning, and writes the result."""
     import torch
 
@@ -326,17 +333,19 @@ def _train(job: Prepared, model: PreTrainedModel, precision: str) -> Result:
     def loader(consumed: int) -> Loader:
         return Loader(job.order, pad=job.vocabulary.pad, consumed=consumed, rank=rank, world=processes, workers=s.workers)
 
-    def held_out() -> Loader:
+    held = job.held_out if job.held_out is not None and job.held_out.count else None
+
+    def held_out(held: Samples) -> Loader:
         # In the order of its first epoch, so that the first so many rows are drawn from all.
-        order = Order(job.held_out, seed=job.seed, micro_tokens=job.order.micro_tokens, per_step=processes)
-        limit = min(s.eval_rows, job.held_out.count)
+        order = Order(held, seed=job.seed, micro_tokens=max(job.order.micro_tokens, held.longest), per_step=processes)
+        limit = min(s.eval_rows, held.count)
         return Loader(order, pad=job.vocabulary.pad, rank=rank, world=processes, workers=s.workers, limit=limit)
 
     work = hf.Work(
         run=out, settings=s, steps=job.steps, per_step=job.order.per_step,
         save_every=s.save_every or max(_LEAST, math.ceil(job.steps / _SAVES)),
         eval_every=max(_LEAST, math.ceil(job.steps / _LOOKS)) if s.eval_every is None else s.eval_every, seed=job.seed, precision=precision,
-        loader=loader, held_out=held_out if job.held_out is not None and job.held_out.count else None,
+        loader=loader, held_out=partial(held_out, held) if held is not None else None,
         token_bytes=probe.token_bytes(job.vocabulary), metrics=metrics, interrupt=Interrupt(),
     )  # fmt: skip
     trainer = hf.trainer(model, "seq2seq" if job.seq2seq else "text" if job.asked.stage is Stage.PRETRAIN else "chat", work)
@@ -398,6 +407,44 @@ def _result(out: Run, steps: int, metrics: Metrics | None) -> Result:
     tail = losses[-max(1, len(losses) // 10) :]
     speed = metrics.tokens / metrics.seconds if metrics is not None and metrics.seconds else 0.0
     return Result(out.path, steps, out.finished, sum(tail) / len(tail) if tail else float("nan"), bits[-1] if bits else None, speed)
+
+
+def planned(
+    asked: Asked, *, probe: bool, layout: plans.Layout, devices: int | None, watch: Callable[[int], Any] | None = None
+) -> plans.Plan:
+    """What a stage would cost.
+
+    Args:
+        asked: what was asked for.
+        probe: whether three steps are run to measure the time; weights are loaded, or downloaded, for that.
+        layout: how devices share the model, as recipes/accelerate/ has it.
+        devices: how many; None for those of this machine.
+        watch: progress of encoding.
+
+    Raises:
+        CorpusError: for anything that the user can mend.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    job = prepare(asked, watch=watch, gpu=gpus > 0)
+    precision = _precision(job)
+    _checked(job)
+    seconds = None
+    number = devices or max(1, gpus)
+    if probe:
+        from trainer.loader import Loader
+
+        if not gpus:
+            memory.keep()
+        model = _model(job, precision).to("cuda" if gpus else "cpu")
+        job = _batched(job, model, None)
+        share = max(1, job.order.per_step // number)
+        batches = islice(Loader(job.order, pad=job.vocabulary.pad, workers=0), 3 * share)
+        steps = [[batch.tensors for batch in islice(batches, share)] for _ in range(3)]
+        seconds = plans.measure(model, steps, job.settings, precision=precision)
+    name, size = (torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory) if gpus else ("CPU", None)
+    return plans.plan(job, precision=precision, device=name, devices=number, device_memory=size, layout=layout, seconds_per_step=seconds)
 
 
 def show(result: Result) -> None:
