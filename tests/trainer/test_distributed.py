@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def _stop(root: Path, out: str, step: int) -> Any:
 
 def test_two_processes_do_the_steps_of_one_and_another_number_goes_on(root: Path) -> None:
     # From nothing by two, which encode, write and save once; one of them is told to stop.
+    shutil.rmtree(root / "runs" / "small" / "tokens")
     assert runs.pair(_stop(root, "both", 5)) == [130, 130]
     run = language.Run(root / "both")
     assert [c.step for c in run.checkpoints()] == [4, 5]
