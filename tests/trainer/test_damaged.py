@@ -11,8 +11,9 @@ import pytest
 
 from corpus.errors import CorpusError, RunError
 from tests.trainer import runs
-from tests.trainer.test_resume import quick  # noqa: F401
 from trainer.stages import language
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")

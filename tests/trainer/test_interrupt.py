@@ -17,8 +17,9 @@ from unittest.mock import patch
 import pytest
 
 from tests.trainer import runs
-from tests.trainer.test_resume import quick  # noqa: F401
 from trainer.stages import language
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 STEPS, EVERY = 12, 2
 """Steps of a run, and steps between checkpoints: much of the time is spent on saving, so that many kills come then."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
@@ -17,19 +14,7 @@ from trainer.stages import language
 GPT2, T5 = "gpt2", "t5"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """No pictures, and nothing for the collector to look through again: together most of the time of a tiny run."""
-    from transformers.models.gpt2 import modeling_gpt2  # noqa: F401
-    from trl import SFTConfig, SFTTrainer  # noqa: F401
-
-    from trainer import hf, kernels  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
-    with patch("trainer.plots.draw"):
-        yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
