@@ -93,7 +93,7 @@ def test_a_second_signal_stops_at_once(root: Path) -> None:
 
 def test_a_launcher_that_passes_signals_on_is_no_second_one(root: Path) -> None:
     def twice(stack: ExitStack) -> None:
-        stack.enter_context(patch.dict(os.environ, {"TORCHELASTIC_RUN_ID": "none"}))
+        stack.enter_context(patch.dict(os.environ, {"WORLD_SIZE": "1"}))
         stack.enter_context(runs.signalled("begin", 4))
         stack.enter_context(runs.signalled("between", 4, signal.SIGINT))
 
