@@ -44,8 +44,8 @@ class Interrupt(TrainerCallback):
     def __init__(self) -> None:
         self.told = False
         self._since = 0.0
-        # Where a launcher passes signals on, one keystroke is two of them.
-        self._together = _TOGETHER if "TORCHELASTIC_RUN_ID" in os.environ else 0.0
+        # A launcher (which says how many processes there are) passes signals on, and one keystroke is two of them.
+        self._together = _TOGETHER if "WORLD_SIZE" in os.environ else 0.0
 
     @contextmanager
     def listening(self) -> Iterator[None]:

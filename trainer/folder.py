@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import DataError, UsageError
-from corpus.warehouse.commit import sync_folder, write_bytes
+from corpus.warehouse.commit import TMP_MARK, sync_folder, write_bytes
 
 RECIPE, MANIFEST, METRICS, MODEL, CHECKPOINTS = "recipe.json", "manifest.json", "metrics.jsonl", "model", "checkpoints"
+PART = f".{MODEL}.part"
+"""The result while it is written."""
 _COMPLETE = "COMPLETE"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -66,7 +68,7 @@ class Run:
             told = json.loads((self.path / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError) as e:
             raise UsageError(f"{self.path} holds no run ({name} is missing); runs are folders below runs/<recipe>/<model>/") from e
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise DataError(f"{self.path / name} is no JSON ({e}); restore it, or train again") from e
         if not isinstance(told, dict):
             raise DataError(f"{self.path / name} holds no object; restore it, or train again")
@@ -100,6 +102,9 @@ class Run:
         for path in folder.iterdir() if folder.is_dir() else ():
             if _CHECKPOINT.fullmatch(path.name) and path not in complete:
                 shutil.rmtree(path)
+        for path in self.path.glob(f"*{TMP_MARK}*"):
+            path.unlink()
+        shutil.rmtree(self.path / PART, ignore_errors=True)
 
     def seal(self, checkpoint: Path, *, consumed: int, keep: int) -> None:
         """Declares a checkpoint complete, and removes the oldest of them.
@@ -155,7 +160,7 @@ def _complete(checkpoint: Path) -> dict[str, Any] | None:
     """What COMPLETE says, when everything is there."""
     try:
         told = json.loads((checkpoint / _COMPLETE).read_bytes())
-        whole = all((checkpoint / name).stat().st_size == size for name, size in told["files"].items())
+        whole = bool(told["files"]) and all((checkpoint / name).stat().st_size == size for name, size in told["files"].items())
         return dict(told) if whole and isinstance(told["consumed"], int) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

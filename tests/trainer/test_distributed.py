@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import shutil
+import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.trainer import runs
-from tests.trainer.test_resume import quick  # noqa: F401
 from trainer.stages import language
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,7 @@ def _stop(root: Path, out: str, step: int) -> Any:
 
 def test_two_processes_do_the_steps_of_one_and_another_number_goes_on(root: Path) -> None:
     # From nothing by two, which encode, write and save once; one of them is told to stop.
+    shutil.rmtree(root / "runs" / "small" / "tokens")
     assert runs.pair(_stop(root, "both", 5)) == [130, 130]
     run = language.Run(root / "both")
     assert [c.step for c in run.checkpoints()] == [4, 5]
@@ -62,11 +67,35 @@ def test_two_processes_do_the_steps_of_one_and_another_number_goes_on(root: Path
     assert runs.pair(_run(root, "both")) == [0, 0]
     assert run.finished
     _near(root / "both", root / "one", 1e-5)
+    import torch
+    from safetensors.torch import load_file
+
+    mine, whole = (load_file(root / out / "model" / "model.safetensors") for out in ("both", "one"))
+    for name, weight in whole.items():
+        torch.testing.assert_close(mine[name], weight, rtol=1e-4, atol=1e-5)
     assert not list((root / "both").glob("*.tmp-*"))
     # A finished one is left alone by both.
     before = (root / "both" / "manifest.json").stat().st_mtime_ns
     assert runs.pair(_run(root, "both")) == [0, 0]
     assert (root / "both" / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_each_process_goes_on_with_its_own_dropout_and_one_alone_moves_a_run_aside(root: Path) -> None:
+    def train(rank: int, out: str, *, fresh: bool = False) -> None:
+        language.run(runs.asked(root, "pretrain", out, "dropout=0.2", "steps=6"), fresh=fresh)
+
+    def stop(rank: int) -> None:
+        with runs.signalled("between" if rank == 0 else "never", 3, signal.SIGTERM):
+            train(rank, "parted")
+
+    assert runs.pair(partial(train, out="together")) == [0, 0]
+    assert runs.pair(stop) == [130, 130]
+    assert runs.pair(partial(train, out="parted")) == [0, 0]
+    assert runs.records(root / "parted") == runs.records(root / "together")
+    assert runs.weights(root / "parted") == runs.weights(root / "together")
+    assert runs.pair(partial(train, out="parted", fresh=True)) == [0, 0]
+    assert sorted(p.name for p in root.glob("parted*")) == ["parted", "parted-1"]
+    assert runs.records(root / "parted") == runs.records(root / "together")
 
 
 def test_a_number_that_cannot_share_a_step_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

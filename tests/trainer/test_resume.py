@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
@@ -17,19 +14,7 @@ from trainer.stages import language
 GPT2, T5 = "gpt2", "t5"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """No pictures, and nothing for the collector to look through again: together most of the time of a tiny run."""
-    from transformers.models.gpt2 import modeling_gpt2  # noqa: F401
-    from trl import SFTConfig, SFTTrainer  # noqa: F401
-
-    from trainer import hf, kernels  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
-    with patch("trainer.plots.draw"):
-        yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +22,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A place for a decoder and one for an encoder-decoder; of each a run of every stage that nothing stopped."""
     made = {}
     for kind in (GPT2, T5):
-        root = runs.place(tmp_path_factory.mktemp(kind), kind, pretrain={"epochs": 3.7, "dropout": 0.1}, sft={"epochs": 2, "dropout": 0.1})
+        more = {GPT2: ({"batching": "pack"}, {}), T5: ({}, {"optimizer": "adafactor"})}[kind]
+        told = ({"epochs": epochs, "dropout": 0.1, **other} for epochs, other in zip((3.7, 2), more, strict=True))
+        root = runs.place(tmp_path_factory.mktemp(kind), kind, **dict(zip(("pretrain", "sft"), told, strict=True)))
         with runs.at(root):
             for stage in ("pretrain", "sft"):
                 language.run(runs.asked(root, stage, f"whole-{stage}"))
@@ -105,6 +92,14 @@ def test_a_run_is_the_same_each_time_and_its_records_are_in_order(places: dict[s
     steps = [r["step"] for r in found if "loss" in r]
     assert steps == list(range(1, len(steps) + 1))
     assert [r["step"] for r in found] == sorted(r["step"] for r in found)
+
+
+def test_a_signal_in_the_last_step_comes_too_late(places: dict[str, Path]) -> None:
+    root = places[GPT2]
+    last = language.Run(root / "whole-sft").read("manifest.json")["steps"]
+    with runs.at(root), runs.signalled("between", last):
+        assert language.run(runs.asked(root, "sft", "too-late")).finished
+    _same(root, "too-late", "whole-sft")
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "sft"])

@@ -22,11 +22,11 @@ import numpy as np
 
 from corpus import __version__
 from corpus.console import ERR, command, count
-from corpus.errors import RunError
+from corpus.errors import DataError, RunError
 from corpus.tokenizer.folder import replacing
 from trainer import flops, lineage, memory, probe, vocabulary
 from trainer import plan as plans
-from trainer.folder import MANIFEST, MODEL, RECIPE, Run
+from trainer.folder import MANIFEST, MODEL, PART, RECIPE, Run
 from trainer.order import Order
 from trainer.prepare import Asked, Prepared, place, prepare, world
 from trainer.samples import Samples
@@ -78,8 +78,6 @@ def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None
     if not torch.cuda.is_available():
         memory.keep()
     _, _, out = place(asked)
-    if fresh and out.path.exists() and world()[0] == 0:
-        _aside(out)
     held = None if fresh else _held(out)
     job = prepare(asked, watch=watch, gpu=torch.cuda.is_available(), held=held)
     # One that goes on keeps its arithmetic, also on another device.
@@ -96,6 +94,8 @@ def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None
     told |= {"batching": "pack" if job.order.pack else "bucket", "steps": job.steps}
     probe.check(job)
     if world()[0] == 0:
+        if fresh and out.path.exists():
+            _aside(out)
         out.path.mkdir(parents=True, exist_ok=True)
         lineage.write(out.path, keys)
         out.write(RECIPE, told)
@@ -109,12 +109,15 @@ def resume(path: Path, *, watch: Callable[[int], Any] | None = None) -> Result:
     Raises:
         UsageError: when there is no run.
     """
-    told = Run(path).read(RECIPE)
+    told = _read(Run(path))
     asked = told["asked"]
+    try:
+        stage, chosen = Stage(asked["stage"]), Settings.model_validate_json(json.dumps(told["settings"]), strict=False)
+    except ValueError as e:
+        raise DataError(f"{path / RECIPE}: does not say what a stage is told ({str(e)[:200]}); restore the file, or begin anew") from e
     as_asked = Asked(
-        stage=Stage(asked["stage"]), recipe=asked["recipe"], model=asked["model"], warehouse=Path(asked["warehouse"]),
-        parent=asked["parent"], tokens=Path(asked["tokens"]) if asked["tokens"] else None, out=path,
-        settings=Settings.model_validate_json(json.dumps(told["settings"]), strict=False),
+        stage=stage, recipe=asked["recipe"], model=asked["model"], warehouse=Path(asked["warehouse"]), parent=asked["parent"],
+        tokens=Path(asked["tokens"]) if asked["tokens"] else None, out=path, settings=chosen,
     )  # fmt: skip
     return run(as_asked, watch=watch)
 
@@ -122,13 +125,30 @@ def resume(path: Path, *, watch: Callable[[int], Any] | None = None) -> Result:
 def _held(out: Run) -> dict[str, Any] | None:
     """recipe.json of a run that was begun; None where there is none. A manifest is written after it, and may be missing."""
     if (out.path / RECIPE).is_file():
-        return out.read(RECIPE)
+        return _read(out)
     if out.exists or out.checkpoints():
         raise RunError(
             f"{out.path}: holds a run without {RECIPE}, so that nobody can tell how to go on with it; restore the file, or move the run "
             "aside and begin anew (--fresh, FRESH=1)"
         )
     return None
+
+
+def _read(out: Run) -> dict[str, Any]:
+    """recipe.json, with everything that a run goes on from.
+
+    Raises:
+        UsageError: when there is no run.
+        DataError: when it is damaged.
+    """
+    told = out.read(RECIPE)
+    kinds = {"asked": dict, "settings": dict, "precision": str, "batching": str, "per_step": int, "micro_tokens": int}
+    wrong = [key for key, kind in kinds.items() if not isinstance(told.get(key), kind)]
+    if not wrong:
+        wrong = [f"asked.{key}" for key in ("stage", "recipe", "model", "warehouse", "parent", "tokens") if key not in told["asked"]]
+    if wrong:
+        raise DataError(f"{out.path / RECIPE}: {wrong[0]} is missing, or is something else; restore the file, or begin anew (--fresh)")
+    return told
 
 
 def _aside(out: Run) -> None:
@@ -364,7 +384,7 @@ def _train(job: Prepared, model: Any, precision: str) -> Result:
 def _written(job: Prepared, trainer: Any) -> None:
     """model/: weights or adapter, tokenizer, and what ends an answer."""
     target = job.out.path / MODEL
-    part = job.out.path / f".{MODEL}.part"
+    part = job.out.path / PART
     trainer.save_model(str(part))  # by all processes: sharded weights are gathered
     if trainer.is_world_process_zero():
         with replacing(target) as new:
