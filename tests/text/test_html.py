@@ -168,9 +168,9 @@ HOSTILE = """<b> <div> <ul><li>a <ol><li> <li> <blockquote>a <table><tr><td>a <a
 @pytest.mark.parametrize("html", HOSTILE.split())
 @pytest.mark.parametrize("end", ["", ">", "</x></math></p>"])
 def test_hostile_input_takes_linear_time(html: str, end: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     to_text("<p>" + html * 20_000 + end)
-    assert time.perf_counter() - began < 5  # some 0.1 s; a step that is quadratic takes much longer
+    assert time.process_time() - began < 5  # some 0.1 s; a step that is quadratic takes much longer
 
 
 @pytest.mark.parametrize("html", ["<div>", "<ul><li>", "<blockquote>", "<b>", "<table><tr><td>"])
