@@ -66,6 +66,9 @@ class Clone:
         self.folder = folder
         for name in ("recipes", "corpus"):
             (folder / name).symlink_to(ROOT / name)
+        (folder / ".venv" / "bin").mkdir(parents=True)
+        for name in COMMANDS:
+            (folder / ".venv" / "bin" / name).touch()  # never run: a command that is there is called by its path
         with self._inside():
             self.first = self._called("corpus", ["build", "--workers", "2"])
 
@@ -95,16 +98,18 @@ class Clone:
 
     @contextlib.contextmanager
     def _inside(self) -> Iterator[None]:
-        before, path, width, arguments, few = Path.cwd(), os.environ["PATH"], OUT.width, sys.argv, parse_stage._FEW
+        before, environment, width, arguments, few = Path.cwd(), dict(os.environ), OUT.width, sys.argv, parse_stage._FEW
         os.chdir(self.folder)
         os.environ["PATH"] = "/usr/bin:/bin"  # where no environment is active
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # plans are for a CPU
         OUT.width = WIDTH
         parse_stage._FEW = _FEW  # the tests of the engine set another
         try:
             yield
         finally:
             os.chdir(before)
-            os.environ["PATH"] = path
+            os.environ.clear()
+            os.environ.update(environment)
             OUT.width = width
             parse_stage._FEW = few
             sys.argv = arguments
