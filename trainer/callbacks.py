@@ -16,7 +16,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -34,12 +34,18 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit status of a run that was told to stop: 128 + SIGINT, as shells have it."""
 
+_TOGETHER = 2.0
+"""Seconds in which several signals are one: at Ctrl-C the terminal tells every process, and torchrun tells them once more."""
+
 
 class Interrupt(TrainerCallback):
     """Stops training after the step in which a signal came, with a checkpoint."""
 
     def __init__(self) -> None:
         self.told = False
+        self._since = 0.0
+        # Where a launcher passes signals on, one keystroke is two of them.
+        self._together = _TOGETHER if "TORCHELASTIC_RUN_ID" in os.environ else 0.0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -52,10 +58,13 @@ class Interrupt(TrainerCallback):
                 signal.signal(number, handler)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
-        if self.told:
-            os._exit(INTERRUPTED)
-        self.told = True
-        os.write(2, b"\nstopping after this step, with a checkpoint; once more stops at once\n")
+        if self._since:
+            if time.monotonic() - self._since >= self._together:
+                os._exit(INTERRUPTED)
+            return
+        self.told, self._since = True, time.monotonic()
+        with suppress(OSError):  # the terminal may be gone
+            os.write(2, b"\nstopping after this step, with a checkpoint; once more stops at once\n")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:
         """See `TrainerCallback`."""
@@ -132,7 +141,8 @@ class Metrics(TrainerCallback):
         """See `TrainerCallback`."""
         self._waiting.append((state.global_step, self.consumed, self._now))
         self._now = _Step()
-        if state.global_step % self._every == 0 or control.should_save or control.should_training_stop:
+        # Before an evaluation too: its record comes after those of the steps before it, and its time is not theirs.
+        if state.global_step % self._every == 0 or control.should_evaluate or control.should_save or control.should_training_stop:
             self.flush(args, state)
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> TrainerControl:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import DataError, UsageError
-from corpus.warehouse.commit import write_bytes
+from corpus.warehouse.commit import sync_folder, write_bytes
 
 RECIPE, MANIFEST, METRICS, MODEL, CHECKPOINTS = "recipe.json", "manifest.json", "metrics.jsonl", "model", "checkpoints"
 _COMPLETE = "COMPLETE"
@@ -115,6 +115,10 @@ class Run:
                 os.fsync(file.fileno())
             files[path.relative_to(checkpoint).as_posix()] = path.stat().st_size
         write_bytes(checkpoint / _COMPLETE, (json.dumps({"consumed": consumed, "files": files}, indent=1) + "\n").encode())
+        # An older one goes when this one, and the metrics up to it, would outlast the power.
+        sync_folder(checkpoint.parent)
+        with (self.path / METRICS).open("ab") as file:
+            os.fsync(file.fileno())
         for old in self.checkpoints()[:-keep]:
             # Without its COMPLETE first: a half removed checkpoint must not count either.
             (old.path / _COMPLETE).unlink()
@@ -129,7 +133,7 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """All metrics, in their order; a last line that a crash cut off is left out."""
         try:
-            lines = (self.path / METRICS).read_text("utf-8").split("\n")
+            lines = (self.path / METRICS).read_text("utf-8", errors="replace").split("\n")
         except FileNotFoundError:
             return []
         found = []

@@ -24,6 +24,7 @@ import torch
 from transformers import PreTrainedModel, Seq2SeqTrainer, Seq2SeqTrainingArguments, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from corpus.errors import RunError
 from trainer.callbacks import Interrupt, Metrics
 from trainer.folder import CHECKPOINTS, Run
 from trainer.loader import Batch, Loader
@@ -43,7 +44,6 @@ class Work:
         run: where it writes.
         settings: of the stage.
         steps: optimiser steps in all.
-        done: those that were done before.
         per_step: micro-batches of a step, over all processes.
         save_every, eval_every: steps.
         seed: of dropout.
@@ -57,7 +57,6 @@ class Work:
     run: Run
     settings: Settings
     steps: int
-    done: int
     per_step: int
     save_every: int
     eval_every: int
@@ -74,7 +73,7 @@ class _Ours(Trainer):
     """What all of them have in common."""
 
     work: Work
-    start = 0
+    _start = 0
 
     def prepare_for(self, work: Work) -> None:
         """Takes over from the library what is ours."""
@@ -86,9 +85,15 @@ class _Ours(Trainer):
         work.metrics.log = lambda figures: Trainer.log(self, figures)
         self._bytes = torch.from_numpy(work.token_bytes)
 
+    def begin(self, done: int, consumed: int) -> None:
+        """Where training begins: after so many steps, and so many samples."""
+        self._start = self.work.metrics.consumed = consumed
+        if self.work.settings.tensorboard and self.is_world_process_zero():
+            self.add_callback(_tensorboard(self.work, done))
+
     def get_train_dataloader(self) -> Any:
         """Micro-batches of this process from the position that the run is at, without end."""
-        return self.work.loader(self.start)
+        return self.work.loader(self._start)
 
     def get_batch_samples(self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device) -> tuple[list[Any], Any]:
         """The micro-batches of a step, and how many tokens are learned in it over all processes."""
@@ -114,6 +119,13 @@ class _Ours(Trainer):
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(over, lambda step: factor(step, num_training_steps, course))
             self._created_lr_scheduler = True
         return self.lr_scheduler
+
+    def _run_epoch(self, *args: Any, **told: Any) -> None:
+        """The library's, but for a run whose last checkpoint is that of its last step: it would do one more."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **told)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
@@ -177,8 +189,6 @@ def trainer(model: PreTrainedModel, kind: Kind, work: Work) -> _Ours:
     """
     told = _arguments(work)
     callbacks: list[TrainerCallback] = [work.interrupt, work.metrics]
-    if work.settings.tensorboard and world()[0] == 0:
-        callbacks.append(_tensorboard(work))
     # The library wants to see that there is something to look at; `evaluate` knows where it is.
     looked_at: Any = [{}] if work.held_out is not None else None
     made: _Ours
@@ -188,6 +198,8 @@ def trainer(model: PreTrainedModel, kind: Kind, work: Work) -> _Ours:
         made = _Text(model=model, args=TrainingArguments(**told), eval_dataset=looked_at, callbacks=callbacks)
     else:
         made = _chat(model, told, callbacks)
+    if made.args.world_size != world()[1]:
+        raise RunError(f"the launcher says that there are {world()[1]} processes, accelerate knows of {made.args.world_size}; use torchrun")
     made.prepare_for(work)
     return made
 
@@ -215,12 +227,12 @@ def _chat(model: PreTrainedModel, told: dict[str, Any], callbacks: list[TrainerC
     return made
 
 
-def _tensorboard(work: Work) -> TrainerCallback:
+def _tensorboard(work: Work, done: int) -> TrainerCallback:
     from torch.utils.tensorboard import SummaryWriter
     from transformers.integrations.integration_utils import TensorBoardCallback
 
     # What a killed run wrote after its last checkpoint is going to be written again.
-    return TensorBoardCallback(SummaryWriter(str(work.run.path / "tb"), purge_step=work.done + 1))
+    return TensorBoardCallback(SummaryWriter(str(work.run.path / "tb"), purge_step=done + 1))
 
 
 def _arguments(work: Work) -> dict[str, Any]:
@@ -242,6 +254,8 @@ def _arguments(work: Work) -> dict[str, Any]:
         "fp16": work.precision == "fp16",
         "activation_checkpointing": s.activation_checkpointing,
         "torch_compile": s.compile,
+        # Without it accelerate takes several processes on a machine without a GPU for so many runs of one.
+        "use_cpu": world()[1] > 1 and not torch.cuda.is_available(),
         "seed": work.seed,
         "save_strategy": "steps",
         "save_steps": work.save_every,

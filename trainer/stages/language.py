@@ -78,11 +78,12 @@ def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None
     if not torch.cuda.is_available():
         memory.keep()
     _, _, out = place(asked)
-    if fresh and out.exists and world()[0] == 0:
+    if fresh and out.path.exists() and world()[0] == 0:
         _aside(out)
-    held = out.read(RECIPE) if out.exists else None
+    held = None if fresh else _held(out)
     job = prepare(asked, watch=watch, gpu=torch.cuda.is_available(), held=held)
-    precision = _precision(job)
+    # One that goes on keeps its arithmetic, also on another device.
+    precision = held["precision"] if held is not None and job.settings.precision == "auto" else _precision(job)
     told = _told(job, precision)
     if held is not None:
         _same(out, held, told)
@@ -118,6 +119,18 @@ def resume(path: Path, *, watch: Callable[[int], Any] | None = None) -> Result:
     return run(as_asked, watch=watch)
 
 
+def _held(out: Run) -> dict[str, Any] | None:
+    """recipe.json of a run that was begun; None where there is none. A manifest is written after it, and may be missing."""
+    if (out.path / RECIPE).is_file():
+        return out.read(RECIPE)
+    if out.exists or out.checkpoints():
+        raise RunError(
+            f"{out.path}: holds a run without {RECIPE}, so that nobody can tell how to go on with it; restore the file, or move the run "
+            "aside and begin anew (--fresh, FRESH=1)"
+        )
+    return None
+
+
 def _aside(out: Run) -> None:
     """Moves a run to a name that is free."""
     number = 1
@@ -144,7 +157,9 @@ def _told(job: Prepared, precision: str) -> dict[str, Any]:
     return {
         "asked": {
             "stage": str(asked.stage), "recipe": asked.recipe, "model": asked.model, "warehouse": str(asked.warehouse),
-            "parent": str(job.parent.path) if job.parent is not None else asked.parent, "tokens": asked.tokens and str(asked.tokens),
+            # "none", where none was found: one that is finished later is not this run's.
+            "parent": str(job.parent.path) if job.parent is not None else asked.parent or "none",
+            "tokens": asked.tokens and str(asked.tokens),
         },
         "settings": job.settings.model_dump(mode="json"), "seed": job.seed, "precision": precision,
         "model": {
@@ -156,21 +171,23 @@ def _told(job: Prepared, precision: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_FREE = {"asked", "steps", "batching"}
+_FREE = {"asked.recipe", "asked.model", "asked.warehouse", "asked.tokens", "steps", "batching"}
 """What may differ between a run and the command that goes on with it: where things lie, and what follows from the rest."""
 
 
 def _same(out: Run, held: dict[str, Any], told: dict[str, Any]) -> None:
     """Refuses to go on with a run under other settings, or on other data."""
     before, now = _flat(held), _flat(told)
-    other = [k for k in {**before, **now} if k.split(".")[0] not in _FREE and before.get(k) != now.get(k)]
+    other = [k for k in {**before, **now} if k not in _FREE and before.get(k) != now.get(k)]
     if not other:
         return
-    first = ", ".join(f"{k} {before.get(k)!r} → {now.get(k)!r}" for k in other[:3]) + (", …" if len(other) > 3 else "")
-    raise RunError(
-        f"{out.path}: holds a run with other settings ({first}); --fresh (FRESH=1) moves it aside and begins anew, "
-        f"`trainer resume {out.path}` goes on with it as it was"
-    )
+    first = ", ".join("data" if k == "data" else f"{k} {before.get(k)!r} → {now.get(k)!r}" for k in other[:3])
+    first += ", …" if len(other) > 3 else ""
+    if any(k.split(".")[0] in ("data", "tokenizer", "template") for k in other):
+        way = "it goes on only with those that it began with"
+    else:
+        way = f"`trainer resume {out.path}` goes on with it as it was"
+    raise RunError(f"{out.path}: holds a run with other settings ({first}); --fresh (FRESH=1) moves it aside and begins anew, {way}")
 
 
 def _flat(told: Any, name: str = "") -> dict[str, Any]:
@@ -291,13 +308,7 @@ def _train(job: Prepared, model: Any, precision: str) -> Result:
 
     rank, processes = world()
     s, out = job.settings, job.out
-    points = out.checkpoints()
-    last = points[-1] if points else None
-    if rank == 0:
-        out.sweep()
-        out.rewind(last.step if last is not None else 0)
     metrics = Metrics(out, every=s.log_every, samples=job.train.count, utilisation=flops.utilisation(job, model))
-    metrics.consumed = last.consumed if last is not None else 0
 
     def loader(consumed: int) -> Loader:
         return Loader(job.order, pad=job.vocabulary.pad, consumed=consumed, rank=rank, world=processes, workers=s.workers)
@@ -311,18 +322,26 @@ def _train(job: Prepared, model: Any, precision: str) -> Result:
         return Loader(order, pad=job.vocabulary.pad, rank=rank, world=processes, workers=s.workers, limit=limit)
 
     work = hf.Work(
-        run=out, settings=s, steps=job.steps, done=last.step if last is not None else 0, per_step=job.order.per_step,
+        run=out, settings=s, steps=job.steps, per_step=job.order.per_step,
         save_every=s.save_every or max(_LEAST, math.ceil(job.steps / _SAVES)),
         eval_every=max(_LEAST, math.ceil(job.steps / _LOOKS)) if s.eval_every is None else s.eval_every, seed=job.seed, precision=precision,
         loader=loader, held_out=partial(held_out, held) if held is not None else None,
         token_bytes=probe.token_bytes(job.vocabulary), metrics=metrics, interrupt=Interrupt(),
     )  # fmt: skip
     trainer = hf.trainer(model, "seq2seq" if job.seq2seq else "text" if job.asked.stage is Stage.PRETRAIN else "chat", work)
-    trainer.start = metrics.consumed
-    if last is not None:
-        ERR.print(f"{out.path}: goes on after step {last.step:,} of {job.steps:,}")
-    # Dropout of a run that begins, or begins again, must not depend on what was drawn before.
-    torch.manual_seed(job.seed + rank)
+    points = out.checkpoints()
+    last = points[-1] if points else None
+    done = last.step if last is not None else 0
+    if rank == 0:
+        out.sweep()
+        out.rewind(done)
+    # From here on the process group is there. No process looks at the folder while another one tidies it.
+    trainer.accelerator.wait_for_everyone()
+    trainer.begin(done, last.consumed if last is not None else 0)
+    if last is not None and rank == 0:
+        ERR.print(f"{out.path}: goes on after step {done:,} of {job.steps:,}")
+    # Dropout must not depend on what was drawn before. A checkpoint has the state of each process that there was; this is for others.
+    torch.manual_seed(job.seed + rank + processes * done)
     with work.interrupt.listening():
         trainer.train(resume_from_checkpoint=str(last.path) if last is not None else None)
         step = trainer.state.global_step
@@ -331,12 +350,14 @@ def _train(job: Prepared, model: Any, precision: str) -> Result:
                 out.write(MANIFEST, _manifest(job, model, "interrupted", step))
                 _drawn(job)
                 ERR.print(f"{out.path}: stopped after step {step:,} of {job.steps:,}; `trainer resume {out.path}` goes on")
+            # A launcher ends all processes when one has ended.
+            trainer.accelerator.wait_for_everyone()
             raise SystemExit(INTERRUPTED)
         _written(job, trainer)
-    if rank == 0:
-        out.write(MANIFEST, _manifest(job, model, "finished", step))
-        _drawn(job)
-    trainer.accelerator.wait_for_everyone()
+        if rank == 0:
+            out.write(MANIFEST, _manifest(job, model, "finished", step))
+            _drawn(job)
+        trainer.accelerator.wait_for_everyone()
     return _result(out, step, metrics)
 
 
@@ -407,8 +428,8 @@ def planned(
 
 
 def show(result: Result) -> None:
-    """Says how a stage ended, and what comes next."""
-    if not result.finished:
+    """Says how a stage ended, and what comes next; once, whatever the number of processes."""
+    if not result.finished or world()[0] != 0:
         return
     bits = f", {result.bits_per_byte:.4f} bits per byte held out" if result.bits_per_byte is not None else ""
     speed = f", {result.tokens_per_second:,.0f} tokens/s" if result.tokens_per_second else ""

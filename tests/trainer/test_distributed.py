@@ -1,0 +1,78 @@
+"""Two processes on a CPU: the same steps as one, stopped together, and gone on with in another number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer import runs
+from tests.trainer.test_resume import quick  # noqa: F401
+from trainer.stages import language
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A place, and a run of one process in it. No dropout: each process draws its own."""
+    made = runs.place(tmp_path_factory.mktemp("two"), pretrain={"steps": 10, "dropout": 0.0}, sft={"steps": 10, "dropout": 0.0})
+    with runs.at(made):
+        assert runs.ended(runs.child(lambda: language.run(runs.asked(made, "sft", "one")))) == 0
+        yield made
+
+
+def _near(mine: Path, whole: Path, within: float) -> None:
+    """The counts of all records are equal, and their figures nearly."""
+    ours, theirs = runs.records(mine), runs.records(whole)
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            if isinstance(value, int):
+                assert value == other[key], (one["step"], key)
+            else:
+                assert math.isclose(value, other[key], rel_tol=within, abs_tol=within), (one["step"], key)
+
+
+def _run(root: Path, out: str) -> Any:
+    return lambda rank: language.run(runs.asked(root, "sft", out))
+
+
+def _stop(root: Path, out: str, step: int) -> Any:
+    """One of two is told."""
+
+    def work(rank: int) -> None:
+        with runs.signalled("begin" if rank == 1 else "never", step):
+            language.run(runs.asked(root, "sft", out))
+
+    return work
+
+
+def test_two_processes_do_the_steps_of_one_and_another_number_goes_on(root: Path) -> None:
+    # From nothing by two, which encode, write and save once; one of them is told to stop.
+    assert runs.pair(_stop(root, "both", 5)) == [130, 130]
+    run = language.Run(root / "both")
+    assert [c.step for c in run.checkpoints()] == [4, 5]
+    assert run.read("manifest.json")["state"] == "interrupted"
+    # Then by one, up to the seventh, and by two again to the end.
+    assert runs.ended(runs.child(lambda: runs.stopped(runs.asked(root, "sft", "both"), "end", 7))) == 0
+    assert [c.step for c in run.checkpoints()][-1] == 7
+    assert runs.pair(_run(root, "both")) == [0, 0]
+    assert run.finished
+    _near(root / "both", root / "one", 1e-5)
+    assert not list((root / "both").glob("*.tmp-*"))
+    # A finished one is left alone by both.
+    before = (root / "both" / "manifest.json").stat().st_mtime_ns
+    assert runs.pair(_run(root, "both")) == [0, 0]
+    assert (root / "both" / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_a_number_that_cannot_share_a_step_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from corpus.errors import RunError
+
+    assert runs.ended(runs.child(lambda: runs.stopped(runs.asked(root, "sft", "three"), "begin", 2))) == 0
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(RunError, match="use 1, 2, 4 processes"):
+        language.run(runs.asked(root, "sft", "three"))
