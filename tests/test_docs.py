@@ -28,7 +28,8 @@ import duckdb
 import polars as pl
 import pytest
 
-from corpus.cli import cli, main
+from corpus import entry
+from corpus.cli import cli
 from corpus.console import OUT
 from corpus.recipe import Clean, Decontaminate, Dedup, DedupLimits, Limit, Recipe, RejectLimits, SourceChoice, SourceTraits
 from corpus.recipe_splits import Ask, Length, Pairs, SplitSpec, Thin
@@ -42,11 +43,14 @@ from corpus.text.settings import ALL_RULES, Traits
 from corpus.warehouse.audit import run as audits
 from corpus.warehouse.query import questions
 from tests.examples import EXAMPLES, KEPT, WHEN, WHY, Example
+from trainer.cli import cli as trainer
+from trainer.settings import Lora, Settings, Stage, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "README_zh.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")))
 WIDTH = 110
-CORPUS = ".venv/bin/corpus"
+COMMANDS: dict[str, click.Group] = {"corpus": cli, "trainer": trainer}
+"""What is run of the environment's commands, in this process; of the trainer nothing that trains."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _GENERATED = re.compile(r"(<!-- (\w+) -->\n)(.*?)(<!-- /\2 -->)", re.DOTALL)
@@ -62,8 +66,11 @@ class Clone:
         self.folder = folder
         for name in ("recipes", "corpus"):
             (folder / name).symlink_to(ROOT / name)
+        (folder / ".venv" / "bin").mkdir(parents=True)
+        for name in COMMANDS:
+            (folder / ".venv" / "bin" / name).touch()  # never run: a command that is there is called by its path
         with self._inside():
-            self.first = self._corpus(["build", "--workers", "2"])
+            self.first = self._called("corpus", ["build", "--workers", "2"])
 
     def run(self, command: str) -> str:
         """What a command prints, standard output and errors; each line without white space at its end."""
@@ -71,8 +78,8 @@ class Clone:
         with self._inside():
             if words == ["make", "corpus"]:
                 return self.first
-            if words[0] == CORPUS:
-                return self._corpus(words[1:])
+            if (name := words[0].removeprefix(".venv/bin/")) in COMMANDS:
+                return self._called(name, words[1:])
             done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
             return _trimmed(done.stdout + done.stderr)
 
@@ -91,25 +98,27 @@ class Clone:
 
     @contextlib.contextmanager
     def _inside(self) -> Iterator[None]:
-        before, path, width, arguments, few = Path.cwd(), os.environ["PATH"], OUT.width, sys.argv, parse_stage._FEW
+        before, environment, width, arguments, few = Path.cwd(), dict(os.environ), OUT.width, sys.argv, parse_stage._FEW
         os.chdir(self.folder)
         os.environ["PATH"] = "/usr/bin:/bin"  # where no environment is active
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # plans are for a CPU
         OUT.width = WIDTH
         parse_stage._FEW = _FEW  # the tests of the engine set another
         try:
             yield
         finally:
             os.chdir(before)
-            os.environ["PATH"] = path
+            os.environ.clear()
+            os.environ.update(environment)
             OUT.width = width
             parse_stage._FEW = few
             sys.argv = arguments
 
-    def _corpus(self, arguments: list[str]) -> str:
-        sys.argv = [CORPUS, *arguments]
+    def _called(self, name: str, arguments: list[str]) -> str:
+        sys.argv = [f".venv/bin/{name}", *arguments]
         out, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), contextlib.suppress(SystemExit):
-            main()
+            entry.run(COMMANDS[name], name)
         # The progress of a build is a bar on a terminal, and on none a line per stage that a page need not show.
         said = _PROGRESS.sub("", errors.buffer.getvalue().decode())
         return _trimmed(out.buffer.getvalue().decode() + said)
@@ -364,18 +373,80 @@ def test_sources_are_those_of_the_registry(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_exist(page: str) -> None:
     text = re.sub(r"<!-- sources -->.*<!-- /sources -->", "", _text(page), flags=re.DOTALL)
-    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    for span in re.findall(r"`([^`\n]+)`", text) + [line.removeprefix("$ ") for _, b in _BLOCK.findall(text) for line in b.splitlines()]:
-        if found := re.match(r"make ([a-z-]+)( |$)", span):
-            assert found[1] in targets, span
-        if found := re.match(r"(?:\.venv/bin/)?corpus ([a-z]+)(.*)", span):
-            assert found[1] in cli.commands, span
-            command, rest = cli.commands[found[1]], found[2]
-            if isinstance(command, click.Group) and (verb := re.match(r" ([a-z]+)(.*)", rest)):
-                assert verb[1] in command.commands, span
-                command, rest = command.commands[verb[1]], verb[2]
-            options = {o for p in command.params for o in p.opts if isinstance(p, click.Option)}
-            assert set(re.findall(r"(?<= )--[a-z-]+", re.sub(r"\".*?\"", "", rest))) <= options, span
+    lines = [line.removeprefix("$ ") for _, block in _BLOCK.findall(text) for line in block.splitlines()]
+    for span in re.findall(r"`([^`\n]+)`", text) + lines:
+        for command in re.split(r" && |\| ", span.partition(" # ")[0]):
+            wrong = _wrong(command.strip())
+            assert wrong is None, f"{span}: {wrong}"
+
+
+def _wrong(command: str) -> str | None:
+    """What there is not of a command: the target or variable of make, the verb or option of ours."""
+    plain = re.sub(r"([\"']).*?\1", "", command)
+    if found := re.match(r"make ([a-z|-]+)(?: |$)", plain):
+        targets, variables = _targets()
+        missing = [t for t in found[1].split("|") if t not in targets]
+        missing += [v for v in re.findall(r"(?<= )([A-Z_]+)=", plain) if v not in variables]
+        return f"no {', '.join(missing)} in the Makefile" if missing else None
+    if not (found := re.match(r"(?:\.venv/bin/|.* -m )?(corpus|trainer) ([a-z]+)(.*)", plain)):
+        return None
+    name, verb, rest = found.groups()
+    if verb not in COMMANDS[name].commands:
+        return f"{name} has no verb {verb}"
+    chosen = COMMANDS[name].commands[verb]
+    if isinstance(chosen, click.Group) and (below := re.match(r" ([a-z]+)(.*)", rest)):
+        if below[1] not in chosen.commands:
+            return f"{name} {verb} has no verb {below[1]}"
+        chosen, rest = chosen.commands[below[1]], below[2]
+    options = {o for p in chosen.params for o in (*p.opts, *p.secondary_opts) if isinstance(p, click.Option)}
+    missing = sorted(set(re.findall(r"(?<= )--[a-z-]+", rest)) - options - {"--help"})
+    return f"{name} {verb} has no {', '.join(missing)}" if missing else None
+
+
+def _targets() -> tuple[set[str], set[str]]:
+    """The Makefile's documented targets, and its variables."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    variables = dict(re.findall(r"^([A-Z_]+) [?:]?= ?(.*)", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE))
+    for prefix, names in re.findall(r"^\$\(addprefix ([a-z-]+),\$\((\w+)\)\):.*##", makefile, re.MULTILINE):
+        targets |= {prefix + each for each in variables[names].split()}
+    return targets, set(variables)
+
+
+def test_what_is_not_there_is_seen() -> None:
+    for command in (
+        "make nothing", "make sft MODELL=tiny", "make pretrain|shaft", "make plan-reward", "corpus built", "trainer sft --recipes x",
+        ".venv/bin/trainer train", "corpus tokenizer shrink", "accelerate launch --num_processes 2 -m trainer resum runs/x",
+    ):  # fmt: skip
+        assert _wrong(command) is not None, command
+    for command in (
+        "make plan-sft MODEL=tiny",
+        "make sft SET='a=1 B=2'",
+        "trainer plan sft --no-probe",
+        "corpus tokenizer train --vocab 5",
+    ):
+        assert _wrong(command) is None, command
+
+
+def test_every_setting_of_training_is_explained() -> None:
+    """With its default, and the defaults of a stage that has others."""
+    page = _text("docs/training.md")
+    for model in (Settings, Lora):
+        for name, field in model.model_fields.items():
+            said = re.findall(rf"^\| `{name}` \| (.*?) \|", page, re.MULTILINE)
+            default = _default(field.default)
+            for stage in Stage if model is Settings else ():
+                if (value := getattr(settings(stage, {}, where=""), name)) != field.default:
+                    default += f" ({stage}: {_default(value)})"
+            assert default in said or (field.default is None and said), f"{name}: the page has {said}, the code {default}"
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"`{value:g}`".replace("e-0", "e-")
+    return f"`{'[]' if value == () else str(value).lower() if isinstance(value, bool) else value}`"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -120,12 +120,12 @@ class _Ours(Trainer):
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
-    def _run_epoch(self, *args: Any, **told: Any) -> None:
+    def _run_epoch(self, *given: Any, **told: Any) -> None:
         """The library's, but for a run whose last checkpoint is that of its last step: it would do one more."""
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         else:
-            super()._run_epoch(*args, **told)
+            super()._run_epoch(*given, **told)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
