@@ -103,7 +103,7 @@ class Run:
             if _CHECKPOINT.fullmatch(path.name) and path not in complete:
                 shutil.rmtree(path)
         for path in self.path.glob(f"*{TMP_MARK}*"):
-            path.unlink()
+            path.unlink(missing_ok=True)
         shutil.rmtree(self.path / PART, ignore_errors=True)
 
     def seal(self, checkpoint: Path, *, consumed: int, keep: int) -> None:

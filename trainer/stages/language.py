@@ -75,6 +75,8 @@ def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    if world()[0] != 0:
+        ERR.quiet = True  # what all processes know is said once
     if not torch.cuda.is_available():
         memory.keep()
     _, _, out = place(asked)
@@ -448,8 +450,8 @@ def planned(
 
 
 def show(result: Result) -> None:
-    """Says how a stage ended, and what comes next; once, whatever the number of processes."""
-    if not result.finished or world()[0] != 0:
+    """Says how a stage ended, and what comes next."""
+    if not result.finished:
         return
     bits = f", {result.bits_per_byte:.4f} bits per byte held out" if result.bits_per_byte is not None else ""
     speed = f", {result.tokens_per_second:,.0f} tokens/s" if result.tokens_per_second else ""
