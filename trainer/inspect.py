@@ -152,7 +152,7 @@ def excess(samples: Samples, max_lost: float) -> str | None:
     # As many rows as may be lost, at most, are longer; a multiple of 64, since nobody sets 1,037. An upper bound for an encoder-decoder.
     enough = -(-int(np.quantile(lengths, 1 - max_lost, method="higher")) // 64) * 64
     over = {"drop": "or overlong to truncate or split, which keeps their beginnings", "truncate": "or overlong to split (documents)"}
-    ways = [f"set max_length to {enough:,}", over.get(samples.overlong, ""), "lower `max_tokens` of the split, or raise max_lost"]
+    ways = [f"set max_length to {enough:,}", over.get(samples.overlong, ""), "lower `length: {tokens: …}` of the split in the recipe, or raise max_lost"]
     return (
         f"{samples.tokens.folder}, part {samples.tokens.part}: {lost.dropped + lost.cut:,} of {lost.rows:,} rows ({lost.share:.1%}) are "
         f"longer than max_length {samples.max_length:,} and would be dropped or cut, more than max_lost {max_lost:.1%} allows; "
@@ -280,7 +280,7 @@ def _names(tokens: Tokens, warehouse: Path | None, samples: Samples, rows: np.nd
 
 
 def _find(tokens: Tokens, warehouse: Path | None, row_id: str) -> int:
-    """The place of a row; of one that is repeated, the first.
+    """The place of the first row whose id begins so.
 
     Raises:
         UsageError: when there is none.
@@ -289,7 +289,7 @@ def _find(tokens: Tokens, warehouse: Path | None, row_id: str) -> int:
         path = None if warehouse is None else warehouse / name
         if path is None or not path.is_file():
             raise UsageError(f"row {row_id[:64]!r} is looked for in the files of the split, and {name} is not there; leave out --row")
-        at = pc.index(pq.read_table(path, columns=["row_id"])["row_id"], row_id).as_py()
+        at = pc.index(pc.starts_with(pq.read_table(path, columns=["row_id"])["row_id"], row_id), True).as_py()
         if at >= 0:
             return file.base + int(at)
     raise UsageError(f"{tokens.folder}, part {tokens.part}: has no row {row_id[:64]!r}; `corpus why {row_id[:64]}` says where it went")

@@ -53,7 +53,7 @@ def everything(recipe: str, model: str | None, warehouse: Path, data: Path | Non
         language.show(result)
     question = _question(warehouse, loaded.name)
     ERR.print("\na question that it was taught, and its answer:")
-    write(f"Human: {question}\nAssistant: ")
+    write(f"{visible(question)}\n→ ")
     for piece in load_answerer(result.run).answer([{"role": "user", "content": question}], max_new_tokens=200):
         write(visible(piece))
     write("\n")

@@ -31,7 +31,8 @@ def test_a_step_is_no_less_than_a_row(name: str) -> None:
     for each in Stage:
         if each in training:
             told = stage(name, each)
-            assert told.batch_tokens >= 8 * told.max_length
+            # The sample is learnt by heart, in small steps.
+            assert told.batch_tokens >= (1 if name == "sample" else 8) * told.max_length
             # T5 has no fp16, BLOOM and OPT have trouble with it, and a CPU has none at all: the device decides.
             assert told.precision == "auto"
 
