@@ -87,7 +87,8 @@ def test_a_folder_that_was_given(warehouse: Path, words: Any, tmp_path: Path) ->
     encode_run.run(warehouse, "small", tokenizer=words.folder, out=tmp_path / "mine", layout=Layout.FLAT)
     assert ensure(warehouse, "small", "sft", words, folder=tmp_path / "mine") == tmp_path / "mine" / "sft"
     assert ensure(warehouse, "small", "sft", words, folder=tmp_path / "mine" / "sft") == tmp_path / "mine" / "sft"
-    assert ensure(tmp_path / "elsewhere", "small", "sft", words, folder=tmp_path / "mine") == tmp_path / "mine" / "sft"
+    with pytest.raises(WarehouseError, match="nothing has been built there"):
+        ensure(tmp_path / "elsewhere", "small", "sft", words, folder=tmp_path / "mine")
     with pytest.raises(UsageError, match="is of form preference"):
         ensure(warehouse, "small", "rm", words, folder=tmp_path / "mine")
     with pytest.raises(UsageError, match="is of split 'rm', not of 'sft'"):
