@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -172,6 +173,8 @@ def main() -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+    # What the libraries say to their own authors of the names that they are going to change.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|trl|accelerate)\b")
     signal.signal(signal.SIGTERM, _to_interrupt)
     entry.run(cli, "trainer")
 
