@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -172,6 +173,8 @@ def main() -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+    # What one library should call in another from its next version on is nothing that a user can mend.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     signal.signal(signal.SIGTERM, _to_interrupt)
     entry.run(cli, "trainer")
 

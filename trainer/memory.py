@@ -39,6 +39,6 @@ def enough() -> Iterator[None]:
         if not isinstance(e, MemoryError) and type(e).__name__ != "OutOfMemoryError" and "can't allocate memory" not in str(e):
             raise
         raise RunError(
-            "the memory is too small for this run; lower micro_tokens, max_length, or set activation_checkpointing, optimizer: adafactor or "
-            "lora; `trainer plan` says what takes how much. A run that has checkpoints goes on from the last one"
+            "the memory is too small for this run; lower micro_tokens or max_length, or set activation_checkpointing: true, optimizer: "
+            "adafactor or lora; `trainer plan` says what takes how much. A run that has checkpoints goes on from the last one"
         ) from e
