@@ -185,11 +185,14 @@ class Metrics(TrainerCallback):
                 "seconds": round(seconds / len(self._waiting), 6),
             })  # fmt: skip
         self._waiting.clear()
-        wrong = next((r["step"] for r in records if not math.isfinite(r["loss"])), None)
+        # Scaled gradients of fp16 may overflow: such a step is left out. Elsewhere the update has made the weights worthless, and neither a
+        # checkpoint nor a result may be written of them.
+        watched = ("loss",) if args.fp16 else ("loss", "grad_norm")
+        wrong = next(((r["step"], what) for r in records for what in watched if not math.isfinite(r[what] or 0.0)), None)
         if wrong is not None:
             raise RunError(
-                f"{self._run.path}: the loss of step {wrong:,} is no number; lower learning_rate, lengthen the warm-up, or use bf16 or "
-                "fp32 where it was fp16; the last checkpoint is from before it"
+                f"{self._run.path}: the {'loss' if wrong[1] == 'loss' else 'gradient'} of step {wrong[0]:,} is no number; lower "
+                "learning_rate, lengthen the warm-up, or use bf16 or fp32 where it was fp16; the last checkpoint is from before it"
             )
         tokens = sum(r["tokens"] for r in records)
         self.tokens += tokens

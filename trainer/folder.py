@@ -13,22 +13,25 @@ what a killed process left half written. An older checkpoint goes only when a ne
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.errors import DataError, UsageError
+from corpus.errors import DataError, LockedError, UsageError
 from corpus.warehouse.commit import TMP_MARK, sync_folder, write_bytes
 
-RECIPE, MANIFEST, METRICS, MODEL, CHECKPOINTS = "recipe.json", "manifest.json", "metrics.jsonl", "model", "checkpoints"
+RECIPE, MANIFEST, METRICS, MODEL, CHECKPOINTS, ROWS = "recipe.json", "manifest.json", "metrics.jsonl", "model", "checkpoints", "rows.npy"
 PART = f".{MODEL}.part"
 """The result while it is written."""
 _COMPLETE = "COMPLETE"
+_LOCK = ".lock"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -83,6 +86,48 @@ class Run:
     def finished(self) -> bool:
         """Whether the run has a result."""
         return self.exists and self.read(MANIFEST).get("state") == "finished" and (self.path / MODEL).is_dir()
+
+    def check_place(self) -> None:
+        """Refuses to make a run of a folder in which somebody keeps something else: it would be mixed with that, or moved aside.
+
+        Raises:
+            UsageError: when there is a file, or a folder that holds something and no run.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise UsageError(f"{self.path}: is a file; name a folder for the run with --out (OUT), new or empty")
+        if self.exists or (self.path / RECIPE).is_file() or (self.path / CHECKPOINTS).is_dir():
+            return
+        # A process that was killed at its beginning leaves these.
+        other = sorted(p.name for p in self.path.iterdir() if p.name not in (_LOCK, ROWS) and TMP_MARK not in p.name)
+        if other:
+            raise UsageError(
+                f"{self.path}: holds {other[0]}, and no run; name another folder for the run with --out (OUT), new, empty, or of a run"
+            )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds the lock of the run's folder, which must be there: two that write into one run make it worthless. A process that dies gives
+        it back by dying.
+
+        Raises:
+            LockedError: when another process trains there.
+        """
+        with (self.path / _LOCK).open("a+") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                handle.seek(0)
+                holder = handle.read(200).strip() or "another process"
+                raise LockedError(
+                    f"{self.path}: {holder} is training in it; wait for it to end, or name another folder with --out (OUT)"
+                ) from e
+            handle.seek(0)
+            handle.truncate()
+            handle.write(f"process {os.getpid()}")
+            handle.flush()
+            yield
 
     def checkpoints(self) -> list[Checkpoint]:
         """The complete checkpoints, oldest first."""

@@ -322,12 +322,11 @@ def load_answerer(run_or_folder: Path, *, template: str | None = None, device: s
         DataError: when model and tokenizer do not fit together, or cannot be read.
         FetchError: when a name's model is not here and cannot be fetched.
     """
-    import torch
-
     from corpus.tokenizer.encode import Library, prepared
     from corpus.tokenizer.load import load as load_tokenizer
     from trainer import models, registry, vocabulary
 
+    place = _device(device)
     begun = Run(run_or_folder)
     if begun.exists and begun.read(MANIFEST).get("state", "finished") != "finished":
         way = f"`{command('trainer')} resume {begun.path}` goes on with it"
@@ -348,7 +347,7 @@ def load_answerer(run_or_folder: Path, *, template: str | None = None, device: s
         # Our own encoders give the same ids faster, and are compiled for ten seconds where they never were: for one prompt that is no gain.
         library, _ = prepared(path.read_bytes(), path, words.template.specials)
         known = load_tokenizer(str(path)).vocabulary
-    model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))).eval()  # type: ignore[arg-type]
+    model.to(place).eval()
     marks = {number for mark in words.template.specials if (number := library.token_to_id(mark)) is not None}
     hidden = frozenset(marks | {words.end, words.eos, words.pad} | {i for i, special in enumerate(known.special.tolist()) if special})
     # What the header has after `opens` is the model's to write; some tokenizers put a blank before every text besides, and what an
@@ -361,6 +360,23 @@ def load_answerer(run_or_folder: Path, *, template: str | None = None, device: s
     trained = run.read(MANIFEST).get("max_length") if folder.name == MODEL and run.exists else None
     limit = min((n for n in (trained, models.longest(model.config)) if isinstance(n, int) and n > 1), default=None)
     return Answerer(model, words.template, limit, Library(library), known.tokens, hidden, frozenset({words.end, words.eos}), blanks)
+
+
+def _device(name: str | None) -> Any:
+    """A device that can be used here; a GPU where nothing is said and there is one."""
+    import torch
+
+    from trainer.models import short
+
+    try:
+        place = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if place.type == "meta":
+            raise ValueError("it holds no numbers")
+        torch.empty(1, device=place)
+    # Where torch was built without a device, it raises whatever that device's part of it does.
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError, ValueError) as e:
+        raise UsageError(f"device {name!r} is not to be had here ({short(e)}); cpu always is") from e
+    return place
 
 
 def _template(folder: Path, name: str | None) -> Template:

@@ -142,8 +142,18 @@ class _Ours(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Weights, or an adapter's alone; without the pickled arguments that the library puts beside them."""
+        if not self.args.should_save:
+            return  # it is called by all processes, since weights may have to be gathered before
         folder = Path(str(output_dir or self.args.output_dir))
         model: Any = self.accelerator.unwrap_model(self.model)
+        # The loss of a step is from before its update: of the last one before this, nothing has been seen.
+        held = state_dict or {name: p for name, p in model.named_parameters() if p.requires_grad}
+        wrong = next((name for name, tensor in held.items() if not torch.isfinite(tensor).all()), None)
+        if wrong is not None:
+            raise RunError(
+                f"{self.work.run.path}: after step {self.state.global_step:,} the weights are no numbers ({wrong}), and not saved; lower "
+                "learning_rate, lengthen the warm-up, or use bf16 or fp32 where it was fp16; the last checkpoint is from before it"
+            )
         model.save_pretrained(str(folder), state_dict=state_dict)
         (folder / "README.md").unlink(missing_ok=True)  # peft's form to fill in
 
@@ -254,8 +264,8 @@ def _arguments(work: Work) -> dict[str, Any]:
         "fp16": work.precision == "fp16",
         "activation_checkpointing": s.activation_checkpointing,
         "torch_compile": s.compile,
-        # Without it accelerate takes several processes on a machine without a GPU for so many runs of one.
-        "use_cpu": world()[1] > 1 and not torch.cuda.is_available(),
+        # Without it accelerate takes several processes on a machine without a GPU for so many runs of one, and the library refuses bf16.
+        "use_cpu": (world()[1] > 1 or work.precision == "bf16") and not torch.cuda.is_available(),
         "seed": work.seed,
         "save_strategy": "steps",
         "save_steps": work.save_every,

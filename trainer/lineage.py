@@ -29,9 +29,7 @@ from corpus.errors import DataError, LineageError, UsageError, WarehouseError
 from corpus.splits.templates import Template
 from corpus.warehouse.commit import binary_file, reading
 from corpus.warehouse.splits import PARTS, find
-from trainer.folder import MANIFEST, MODEL, Run
-
-ROWS = "rows.npy"
+from trainer.folder import MANIFEST, MODEL, ROWS, Run
 
 _ID = 32  # hex characters of a row_id
 _TAKEN = 16  # of them that make a key: 64 bits

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def place(asked: Asked) -> tuple[Recipe, ModelSpec, Run]:
     recipes = recipes_folder()
     recipe = load(find(asked.recipe, recipes))
     said = recipe.training.get("model")
-    of_recipe = asked.model is None and said is not None
+    of_recipe = not asked.model and said is not None
     spec = registry.of_recipe(said or {}, recipes) if of_recipe else registry.find(asked.model or DEFAULT_MODEL, recipes)
     return recipe, spec, Run(asked.out or RUNS / recipe.name / folder_name(spec.name) / asked.stage)
 
@@ -149,6 +150,9 @@ def prepare(asked: Asked, *, watch: Callable[[int], Any] | None = None, gpu: boo
     chosen = asked.settings or settings(
         asked.stage, recipe.training.get(asked.stage.value, {}), asked.override, where=f"recipe {recipe.name}"
     )
+    for reporter in chosen.report_to:
+        if find_spec(reporter) is None:
+            raise RunError(f"report_to: {reporter} is not installed here; `pip install {reporter}` installs it, or leave it out")
     parent, weights = _parent(asked, recipe, spec)
     if parent is None and weights is None and spec.source is not None:
         weights = registry.locate(spec)

@@ -16,10 +16,14 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from corpus.errors import RecipeError, nearest
 from corpus.recipe_base import Model, as_number, as_tuple
 
-Number = Annotated[float, BeforeValidator(as_number)]
-Positive = Annotated[float, BeforeValidator(as_number), Field(gt=0)]
+_MOST_EPOCHS, _MOST = 10_000, 10**9
+"""Where a number can only be a slip: the micro-batches of every epoch are counted before a run, and no sum of sizes overflows."""
+
+Positive = Annotated[float, BeforeValidator(as_number), Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, BeforeValidator(as_number), Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(as_number), Field(ge=0, le=1)]
-Whole = Annotated[int, Field(ge=1)]
+Below = Annotated[float, BeforeValidator(as_number), Field(ge=0, lt=1)]
+Whole = Annotated[int, Field(ge=1, le=_MOST)]
 
 
 class Stage(StrEnum):
@@ -42,7 +46,7 @@ class Lora(Model):
 
     rank: Whole = 16
     alpha: Positive = 32.0
-    dropout: Share = 0.0
+    dropout: Below = 0.0
     targets: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
 
 
@@ -82,28 +86,28 @@ class Settings(Model):
     """
 
     split: str | None = None
-    epochs: Positive = 1.0
+    epochs: Annotated[float, BeforeValidator(as_number), Field(gt=0, le=_MOST_EPOCHS)] = 1.0
     steps: Whole | None = None
     batch_tokens: Whole = 32768
     micro_tokens: Whole | None = None
-    max_length: Annotated[int, Field(ge=2)] = 1024
+    max_length: Annotated[int, Field(ge=2, le=_MOST)] = 1024
     overlong: Literal["drop", "truncate", "split"] = "drop"
     max_lost: Share = 0.05
     batching: Literal["auto", "bucket", "pack"] = "auto"
     learning_rate: Positive = 2e-5
     schedule: Literal["constant", "linear", "cosine", "inverse_sqrt", "one_cycle"] = "cosine"
     warmup_ratio: Share = 0.03
-    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    warmup_steps: Annotated[int, Field(ge=0, le=_MOST)] | None = None
     initial_learning_rate: Positive | None = None
     final_share: Share = 0.0
     optimizer: Literal["adamw", "adafactor"] = "adamw"
-    weight_decay: Annotated[float, BeforeValidator(as_number), Field(ge=0)] = 0.0
-    beta1: Share = 0.9
-    beta2: Share = 0.999
+    weight_decay: NotNegative = 0.0
+    beta1: Below = 0.9
+    beta2: Below = 0.999
     epsilon: Positive = 1e-8
-    max_grad_norm: Annotated[float, BeforeValidator(as_number), Field(ge=0)] = 1.0
+    max_grad_norm: NotNegative = 1.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    dropout: Share | None = None
+    dropout: Below | None = None
     freeze: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     freeze_bottom: Share = 0.0
     lora: Lora | None = None
@@ -113,7 +117,7 @@ class Settings(Model):
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     save_every: Whole | None = None
     keep: Whole = 2
-    eval_every: Annotated[int, Field(ge=0)] | None = None
+    eval_every: Annotated[int, Field(ge=0, le=_MOST)] | None = None
     eval_rows: Whole = 1000
     log_every: Whole = 10
     tensorboard: bool = True
@@ -170,7 +174,7 @@ def settings(stage: Stage, said: dict[str, Any], override: tuple[str, ...] = (),
         try:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as e:
-            raise RecipeError(f"--set {each!r}: {value!r} is no YAML value") from e
+            raise RecipeError(f"--set {each!r}: {value!r} is no YAML value; a pattern wants quotes, as in --set 'freeze=\"*.bias\"'") from e
         # YAML takes 1e-5 for a word; people do not.
         if isinstance(parsed, str):
             try:
@@ -194,6 +198,8 @@ def settings(stage: Stage, said: dict[str, Any], override: tuple[str, ...] = (),
             message = f"unknown key {key!r}{nearest(key, known)} (known are {', '.join(known)})"
         else:
             message = told["msg"].removeprefix("Value error, ")
+            if place:
+                message += f", found {str(told['input'])[:60]!r}"
         at = f"training.{stage}" + (f".{place}" if place and told["type"] != "extra_forbidden" else "")
         raise RecipeError(f"{where}: {at}: {message}") from e
 

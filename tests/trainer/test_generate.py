@@ -198,3 +198,9 @@ def test_values_that_cannot_be(wrong: dict[str, Any]) -> None:
 def test_conversations_that_cannot_be_answered(answerers: dict[str, Answerer], messages: list[dict[str, str]]) -> None:
     with pytest.raises(UsageError):
         answerers["gpt2"].answer(messages)
+
+
+@pytest.mark.parametrize("device", ["nosuch", "meta", "cuda:99", "xpu"])
+def test_a_device_that_is_not_here_is_refused(tmp_path: Path, device: str) -> None:
+    with pytest.raises(UsageError, match="cpu always is"):
+        load_answerer(tmp_path, device=device)

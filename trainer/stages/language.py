@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -80,6 +81,22 @@ def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None
     if not torch.cuda.is_available():
         memory.keep()
     _, _, out = place(asked)
+    out.check_place()
+    # One of several processes looks after the folder for all of them.
+    first = world()[0] == 0
+    with ExitStack() as until, memory.enough():
+        locked = first and out.path.is_dir()
+        if locked:
+            until.enter_context(out.alone())
+        return _run(asked, out, until if first else None, locked=locked, fresh=fresh, watch=watch)
+
+
+def _run(
+    asked: Asked, out: Run, until: ExitStack | None, *, locked: bool, fresh: bool, watch: Callable[[int], Any] | None
+) -> Result:  # fmt: skip
+    """Runs a stage. `until` holds the locks of the process that writes; the folder's is `locked` already where there was one."""
+    import torch
+
     held = None if fresh else _held(out)
     job = prepare(asked, watch=watch, gpu=torch.cuda.is_available(), held=held)
     # One that goes on keeps its arithmetic, also on another device.
@@ -95,10 +112,14 @@ def run(asked: Asked, *, fresh: bool = False, watch: Callable[[int], Any] | None
     job = _batched(job, model, held)
     told |= {"batching": "pack" if job.order.pack else "bucket", "steps": job.steps}
     probe.check(job)
-    if world()[0] == 0:
-        if fresh and out.path.exists():
+    if until is not None:
+        if fresh and locked:
             _aside(out)
         out.path.mkdir(parents=True, exist_ok=True)
+        if fresh or not locked:
+            until.enter_context(out.alone())
+            if _held(out) is not None:
+                raise RunError(f"{out.path}: another process has begun a run here meanwhile; name another folder with --out (OUT)")
         lineage.write(out.path, keys)
         out.write(RECIPE, told)
         out.write(MANIFEST, _manifest(job, model, "running", 0))
@@ -447,12 +468,13 @@ def planned(
 
         if not gpus:
             memory.keep()
-        model = _model(job, precision).to("cuda" if gpus else "cpu")
-        job = _batched(job, model, None)
-        share = max(1, job.order.per_step // number)
-        batches = islice(Loader(job.order, pad=job.vocabulary.pad, workers=0), 3 * share)
-        steps = [[batch.tensors for batch in islice(batches, share)] for _ in range(3)]
-        seconds = plans.measure(model, steps, job.settings, precision=precision)
+        with memory.enough():
+            model = _model(job, precision).to("cuda" if gpus else "cpu")
+            job = _batched(job, model, None)
+            share = max(1, job.order.per_step // number)
+            batches = islice(Loader(job.order, pad=job.vocabulary.pad, workers=0), 3 * share)
+            steps = [[batch.tensors for batch in islice(batches, share)] for _ in range(3)]
+            seconds = plans.measure(model, steps, job.settings, precision=precision)
     name, size = (torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory) if gpus else ("CPU", None)
     return plans.plan(job, precision=precision, device=name, devices=number, device_memory=size, layout=layout, seconds_per_step=seconds)
 
