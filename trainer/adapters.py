@@ -121,6 +121,7 @@ def adapted_model(folder: Path, words: Vocabulary, *, dropout: float | None = No
         )
     if not (folder / "adapter_model.safetensors").is_file():
         raise DataError(f"{folder} lacks adapter_model.safetensors; restore the folder, or train again")
+    registry.base(folder)  # refuses what leads back to itself
     # What was trained before is where it was, or on the hub.
     model = load(registry.locate(registry.find(base)), words, dropout=dropout, quantize="none", precision="fp32")
     try:
