@@ -105,6 +105,8 @@ class Metrics(TrainerCallback):
         self._utilisation = utilisation
         self._now = _Step()
         self._waiting: list[tuple[int, int, _Step]] = []
+        self._unsaid: list[dict[str, Any]] = []
+        self._stopping = False
         self._since = time.perf_counter()
         self.consumed = 0
         self.log: Callable[[dict[str, float]], None] | None = None
@@ -141,6 +143,7 @@ class Metrics(TrainerCallback):
         """See `TrainerCallback`."""
         self._waiting.append((state.global_step, self.consumed, self._now))
         self._now = _Step()
+        self._stopping = control.should_training_stop
         # Before an evaluation too: its record comes after those of the steps before it, and its time is not theirs.
         if state.global_step % self._every == 0 or control.should_evaluate or control.should_save or control.should_training_stop:
             self.flush(args, state)
@@ -149,6 +152,10 @@ class Metrics(TrainerCallback):
         """See `TrainerCallback`. The library would save and evaluate a second time behind the last step."""
         control.should_save = control.should_evaluate = False
         return control
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """See `TrainerCallback`. The time of saving is not training's."""
+        self._since = time.perf_counter()
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """See `TrainerCallback`."""
@@ -193,6 +200,15 @@ class Metrics(TrainerCallback):
         if args.process_index != 0:
             return
         self._run.append(records)
+        self._unsaid += records
+        last = records[-1]["step"]
+        if last % self._every == 0 or last == state.max_steps or self._stopping:
+            self._say(state)
+
+    def _say(self, state: TrainerState) -> None:
+        """Shows what was written since the last time."""
+        records, self._unsaid = self._unsaid, []
+        tokens, seconds = sum(r["tokens"] for r in records), sum(r["seconds"] for r in records)
         speed = tokens / seconds
         share = self._utilisation(speed)
         last = records[-1]

@@ -173,8 +173,8 @@ def main() -> None:
     }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
-    # What one library should call in another from its next version on is nothing that a user can mend.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    # What the libraries say to their own authors of the names that they are going to change.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|peft|trl|accelerate)\b")
     signal.signal(signal.SIGTERM, _to_interrupt)
     entry.run(cli, "trainer")
 

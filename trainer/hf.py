@@ -142,6 +142,8 @@ class _Ours(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Weights, or an adapter's alone; without the pickled arguments that the library puts beside them."""
+        if not self.args.should_save:
+            return  # it is called by all processes, since weights may have to be gathered before
         folder = Path(str(output_dir or self.args.output_dir))
         model: Any = self.accelerator.unwrap_model(self.model)
         # The loss of a step is from before its update: of the last one before this, nothing has been seen.

@@ -152,7 +152,7 @@ def excess(samples: Samples, max_lost: float) -> str | None:
     # As many rows as may be lost, at most, are longer; a multiple of 64, since nobody sets 1,037. An upper bound for an encoder-decoder.
     enough = -(-int(np.quantile(lengths, 1 - max_lost, method="higher")) // 64) * 64
     over = {"drop": "or overlong to truncate or split, which keeps their beginnings", "truncate": "or overlong to split (documents)"}
-    ways = [f"set max_length to {enough:,}", over.get(samples.overlong, ""), "lower `length: {tokens: …}` of the split in the recipe, or raise max_lost"]
+    ways = [f"set max_length to {enough:,}", over.get(samples.overlong, ""), "lower `length: {tokens: …}` of the split, or raise max_lost"]
     return (
         f"{samples.tokens.folder}, part {samples.tokens.part}: {lost.dropped + lost.cut:,} of {lost.rows:,} rows ({lost.share:.1%}) are "
         f"longer than max_length {samples.max_length:,} and would be dropped or cut, more than max_lost {max_lost:.1%} allows; "
