@@ -94,6 +94,8 @@ def merged(folder: Path, words: Vocabulary, *, dropout: float | None) -> PreTrai
     before = _logits(adapted)
     plain: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
     _check_equal(before, _logits(plain), f"{folder}: merging changes", "keep the adapter")
+    # The library leaves them as they were under the adapter, frozen: a next stage without one would have nothing to train.
+    plain.requires_grad_(True)
     # An adapter that is put on it next has this one as its base.
     name(plain, str(folder.absolute()))
     return plain
