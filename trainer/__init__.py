@@ -19,6 +19,9 @@ hours are spent. Files in reading order:
     probe         labels and isolation, looked at before training
     folder        a run on disk: manifest, metrics, complete checkpoints
     callbacks     interrupt, metrics, plots
+    prepare       from what was asked to what a run needs; no weights yet
+    resolved      recipe.json, and whether a folder's run is the one that is asked for
+    assemble      the model of a stage, with its loss, frozen parts, adapters; its batches
     hf            transformers' and TRL's trainers; the only file that imports trl
     stages/       pretrain, instruct and sft, from settings to a finished run
     plan, inspect, merge, chat

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from itertools import islice
@@ -25,7 +25,7 @@ from corpus import __version__
 from corpus.console import ERR, command, count
 from corpus.errors import DataError, RunError
 from corpus.tokenizer.folder import replacing
-from trainer import flops, lineage, memory, probe, vocabulary
+from trainer import assemble, flops, lineage, memory, probe, resolved, vocabulary
 from trainer import plan as plans
 from trainer.folder import MANIFEST, MODEL, PART, RECIPE, Run
 from trainer.order import Order
@@ -97,19 +97,19 @@ def _run(
     """Runs a stage. `until` holds the locks of the process that writes; the folder's is `locked` already where there was one."""
     import torch
 
-    held = None if fresh else _held(out)
+    held = None if fresh else resolved.held(out)
     job = prepare(asked, watch=watch, gpu=torch.cuda.is_available(), held=held)
     # One that goes on keeps its arithmetic, also on another device.
-    precision = held["precision"] if held is not None and job.settings.precision == "auto" else _precision(job)
-    told = _told(job, precision)
+    precision = held["precision"] if held is not None and job.settings.precision == "auto" else assemble.precision(job)
+    told = resolved.told(job, precision)
     if held is not None:
-        _same(out, held, told)
+        resolved.same(out, held, told)
         if out.finished:
             ERR.print(f"{out.path}: this run is finished; FRESH=1 (--fresh) trains it anew and keeps the old one")
             return _result(out, job.steps, None)
     keys = _checked(job)
-    model = _model(job, precision)
-    job = _batched(job, model, held)
+    model = assemble.model(job, precision)
+    job = assemble.batched(job, model, held)
     told |= {"batching": "pack" if job.order.pack else "bucket", "steps": job.steps}
     probe.check(job)
     if until is not None:
@@ -118,7 +118,7 @@ def _run(
         out.path.mkdir(parents=True, exist_ok=True)
         if fresh or not locked:
             until.enter_context(out.alone())
-            if _held(out) is not None:
+            if resolved.held(out) is not None:
                 raise RunError(f"{out.path}: another process has begun a run here meanwhile; name another folder with --out (OUT)")
         lineage.write(out.path, keys)
         out.write(RECIPE, told)
@@ -132,7 +132,7 @@ def resume(path: Path, *, watch: Callable[[int], Any] | None = None) -> Result:
     Raises:
         UsageError: when there is no run.
     """
-    told = _read(Run(path))
+    told = resolved.read(Run(path))
     asked = told["asked"]
     try:
         stage, chosen = Stage(asked["stage"]), Settings.model_validate_json(json.dumps(told["settings"]), strict=False)
@@ -145,35 +145,6 @@ def resume(path: Path, *, watch: Callable[[int], Any] | None = None) -> Result:
     return run(as_asked, watch=watch)
 
 
-def _held(out: Run) -> dict[str, Any] | None:
-    """recipe.json of a run that was begun; None where there is none. A manifest is written after it, and may be missing."""
-    if (out.path / RECIPE).is_file():
-        return _read(out)
-    if out.exists or out.checkpoints():
-        raise RunError(
-            f"{out.path}: holds a run without {RECIPE}, so that nobody can tell how to go on with it; restore the file, or move the run "
-            "aside and begin anew (--fresh, FRESH=1)"
-        )
-    return None
-
-
-def _read(out: Run) -> dict[str, Any]:
-    """recipe.json, with everything that a run goes on from.
-
-    Raises:
-        UsageError: when there is no run.
-        DataError: when it is damaged.
-    """
-    told = out.read(RECIPE)
-    kinds = {"asked": dict, "settings": dict, "precision": str, "batching": str, "per_step": int, "micro_tokens": int}
-    wrong = [key for key, kind in kinds.items() if not isinstance(told.get(key), kind)]
-    if not wrong:
-        wrong = [f"asked.{key}" for key in ("stage", "recipe", "model", "warehouse", "parent", "tokens") if key not in told["asked"]]
-    if wrong:
-        raise DataError(f"{out.path / RECIPE}: {wrong[0]} is missing, or is something else; restore the file, or begin anew (--fresh)")
-    return told
-
-
 def _aside(out: Run) -> None:
     """Moves a run to a name that is free."""
     number = 1
@@ -181,62 +152,6 @@ def _aside(out: Run) -> None:
         number += 1
     out.path.rename(other)
     ERR.print(f"the run that was in {out.path} is now in {other}")
-
-
-def _precision(job: Prepared) -> str:
-    import torch
-
-    asked = job.settings.precision
-    if asked == "auto":
-        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
-    if asked == "fp16" and not torch.cuda.is_available():
-        raise RunError("precision: fp16 needs a GPU; use fp32 or bf16 here")
-    return asked
-
-
-def _told(job: Prepared, precision: str) -> dict[str, Any]:
-    """recipe.json: everything that decides what a run does, resolved."""
-    asked = job.asked
-    return {
-        "asked": {
-            "stage": str(asked.stage), "recipe": asked.recipe, "model": asked.model, "warehouse": str(asked.warehouse),
-            # "none", where none was found: one that is finished later is not this run's.
-            "parent": str(job.parent.path) if job.parent is not None else asked.parent or "none",
-            "tokens": asked.tokens and str(asked.tokens),
-        },
-        "settings": job.settings.model_dump(mode="json"), "seed": job.seed, "precision": precision,
-        "model": {
-            "name": job.spec.name, "source": job.spec.source, "revision": job.spec.revision, "architecture": job.spec.architecture,
-        },
-        "tokenizer": job.vocabulary.sha256, "template": {"name": job.vocabulary.template.name, "version": job.vocabulary.template.version},
-        "data": [list(each) for each in job.train.tokens.of],
-        "per_step": job.order.per_step, "micro_tokens": job.order.micro_tokens, "steps": job.steps,
-    }  # fmt: skip
-
-
-_FREE = {"asked.recipe", "asked.model", "asked.warehouse", "asked.tokens", "steps", "batching"}
-"""What may differ between a run and the command that goes on with it: where things lie, and what follows from the rest."""
-
-
-def _same(out: Run, held: dict[str, Any], told: dict[str, Any]) -> None:
-    """Refuses to go on with a run under other settings, or on other data."""
-    before, now = _flat(held), _flat(told)
-    other = [k for k in {**before, **now} if k not in _FREE and before.get(k) != now.get(k)]
-    if not other:
-        return
-    first = ", ".join("data" if k == "data" else f"{k} {before.get(k)!r} → {now.get(k)!r}" for k in other[:3])
-    first += ", …" if len(other) > 3 else ""
-    if any(k.split(".")[0] in ("data", "tokenizer", "template") for k in other):
-        way = "it goes on only with those that it began with"
-    else:
-        way = f"`{command('trainer')} resume {out.path}` goes on with it as it was"
-    raise RunError(f"{out.path}: holds a run with other settings ({first}); --fresh (FRESH=1) moves it aside and begins anew, {way}")
-
-
-def _flat(told: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(told, dict):
-        return {name: told}
-    return {key: value for k, v in told.items() for key, value in _flat(v, f"{name}.{k}" if name else k).items()}
 
 
 def _checked(job: Prepared) -> np.ndarray:
@@ -260,67 +175,6 @@ def _checked(job: Prepared) -> np.ndarray:
     for held, number in found.seen.items():
         ERR.print(f"{count(number, 'row')} of {held} were trained on by a parent: its held-out loss looks better than it is")
     return keys
-
-
-def _model(job: Prepared, precision: str) -> Any:
-    """The model, with its frozen parts or adapters, and with the loss over supervised positions."""
-    import torch
-
-    from trainer import adapters, freezing, losses, models
-
-    s = job.settings
-    model: Any
-    if job.weights is None:
-        if s.lora is not None:
-            raise RunError(
-                f"lora is put on a trained model, and {job.spec.name} is trained from scratch here; leave out lora, or name a parent"
-            )
-        model = models.build(job.spec, job.vocabulary, max_length=s.max_length, dropout=s.dropout, seed=job.seed)
-        new: tuple[int, ...] = ()
-    else:
-        model = models.load(
-            job.weights, job.vocabulary, dropout=s.dropout, quantize=s.quantize, precision=precision, frozen=s.lora is not None
-        )
-        new = models.fresh(job.weights, job.vocabulary, model.get_input_embeddings().num_embeddings)
-        limit = models.longest(model.config)
-        if limit is not None and s.max_length > limit:
-            raise RunError(f"{job.weights} has positions for {limit:,} tokens, max_length is {s.max_length:,}: lower it")
-    if s.freeze or s.freeze_bottom:
-        frozen = freezing.freeze(model, s.freeze, s.freeze_bottom)
-        ERR.print(f"{count(len(frozen), 'parameter')} frozen, from {frozen[0]} to {frozen[-1]}")
-    if not losses.supervise(model):
-        ERR.print(f"{type(model).__name__} computes its loss in its own way, which is kept: slower, and equal")
-    if s.lora is None:
-        return model
-    torch.manual_seed(job.seed)  # an adapter's first factor is drawn
-    return adapters.adapt(model, s.lora, new)
-
-
-def _batched(job: Prepared, model: Any, held: dict[str, Any] | None) -> Prepared:
-    """Packs samples behind one another where that is asked for, or pays, and the model keeps them apart."""
-    import torch
-
-    asked = job.settings.batching
-    if held is not None:
-        pack = held["batching"] == "pack"
-    elif asked == "bucket" or job.seq2seq or (asked == "auto" and not torch.cuda.is_available()):
-        pack = False
-        if asked == "pack":
-            ERR.print("encoder-decoder models are not packed; samples of like length go together instead")
-    else:
-        from trainer.probe import APART, isolation
-
-        leak = isolation(model, job.vocabulary.size)
-        pack = leak < APART
-        if not pack:
-            ERR.print(
-                f"this model sees across samples that are packed (logits differ by {leak:.1e}, {APART:.0e} is allowed); "
-                "samples of like length go together instead"
-            )
-    if not pack:
-        return job
-    order = Order(job.train, seed=job.seed, micro_tokens=job.order.micro_tokens, per_step=job.order.per_step, pack=True)
-    return replace(job, order=order, steps=job.settings.steps or order.steps(job.settings.epochs))
 
 
 def _manifest(job: Prepared, model: Any, state: str, step: int) -> dict[str, Any]:
@@ -459,7 +313,7 @@ def planned(
 
     gpus = torch.cuda.device_count()
     job = prepare(asked, watch=watch, gpu=gpus > 0)
-    precision = _precision(job)
+    precision = assemble.precision(job)
     _checked(job)
     seconds = None
     number = devices or max(1, gpus)
@@ -469,8 +323,8 @@ def planned(
         if not gpus:
             memory.keep()
         with memory.enough():
-            model = _model(job, precision).to("cuda" if gpus else "cpu")
-            job = _batched(job, model, None)
+            model = assemble.model(job, precision).to("cuda" if gpus else "cpu")
+            job = assemble.batched(job, model, None)
             share = max(1, job.order.per_step // number)
             batches = islice(Loader(job.order, pad=job.vocabulary.pad, workers=0), 3 * share)
             steps = [[batch.tensors for batch in islice(batches, share)] for _ in range(3)]
