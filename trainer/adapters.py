@@ -94,6 +94,8 @@ def merged(folder: Path, words: Vocabulary, *, dropout: float | None) -> PreTrai
     before = _logits(adapted)
     plain: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
     _check_equal(before, _logits(plain), f"{folder}: merging changes", "keep the adapter")
+    # The library leaves them as they were under the adapter, frozen: a next stage without one would have nothing to train.
+    plain.requires_grad_(True)
     # An adapter that is put on it next has this one as its base.
     name(plain, str(folder.absolute()))
     return plain
@@ -121,6 +123,7 @@ def adapted_model(folder: Path, words: Vocabulary, *, dropout: float | None = No
         )
     if not (folder / "adapter_model.safetensors").is_file():
         raise DataError(f"{folder} lacks adapter_model.safetensors; restore the folder, or train again")
+    registry.base(folder)  # refuses what leads back to itself
     # What was trained before is where it was, or on the hub.
     model = load(registry.locate(registry.find(base)), words, dropout=dropout, quantize="none", precision="fp32")
     try:

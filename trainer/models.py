@@ -23,6 +23,8 @@ from trainer.vocabulary import TOKENIZER, Vocabulary
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+_BLOCKS = 10_000
+"""More blocks no model has; a configuration that says so would be put together for hours."""
 _ROUND = 64
 """Rows of embeddings are made a multiple of this: matrix kernels of GPUs are slower by a quarter where they are not."""
 
@@ -192,6 +194,12 @@ def read_config(folder: Path) -> PretrainedConfig:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as e:
         raise DataError(f"{path} is no configuration of {kind!r} ({short(e)}); download the model again") from e
+    if kind not in (MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES if is_seq2seq(config) else MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
+        raise DataError(f"{path}: is_encoder_decoder is {config.is_encoder_decoder}, which {kind!r} is not; download the model again")
+    for key in ("num_hidden_layers", "num_decoder_layers"):
+        blocks = getattr(config, key, None)
+        if blocks is not None and not 0 < blocks <= _BLOCKS:
+            raise DataError(f"{path}: {blocks:,} is no number of blocks ({key}); download the model again")
     # Whichever attention or kernels it names might be fetched from the hub, and be code.
     config._attn_implementation = None
     return config
@@ -218,8 +226,10 @@ def _loaded(folder: Path, config: PretrainedConfig, dtype: Any, quantize: str) -
                 str(folder), config=config, dtype=dtype, attn_implementation=attention(config), output_loading_info=True,
                 local_files_only=True, trust_remote_code=False, weights_only=True, **more,
             )  # fmt: skip
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as e:
-        raise DataError(f"{folder}: the weights cannot be loaded ({short(e)}); download the model again") from e
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError) as e:
+        # It says so alone, and shows a table of which ones that is not wanted on the screen.
+        what = f"some have another shape than {CONFIG} says" if "ignore_mismatched_sizes" in str(e) else short(e)
+        raise DataError(f"{folder}: the weights cannot be loaded ({what}); download the model again") from e
     except Exception as e:
         if type(e).__name__ not in ("SafetensorError", "UnpicklingError"):
             raise

@@ -12,10 +12,8 @@ the allocator, kernels and the libraries take comes on top, about 1 GB on a GPU.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from corpus.errors import DataError
@@ -111,7 +109,7 @@ def sized(job: Prepared) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    from trainer import models
+    from trainer import models, registry
     from trainer.adapters import adapt
     from trainer.freezing import freeze
 
@@ -120,27 +118,16 @@ def sized(job: Prepared) -> Any:
         if job.weights is None:
             model: Any = models.build(job.spec, job.vocabulary, max_length=s.max_length, dropout=s.dropout, seed=job.seed)
         else:
-            config = models.read_config(_config_of(job.weights))
+            config = models.read_config(registry.base(job.weights))
             config.vocab_size = max(config.vocab_size, job.vocabulary.size)
             auto = AutoModelForSeq2SeqLM if models.is_seq2seq(config) else AutoModelForCausalLM
-            model = auto.from_config(config, attn_implementation=models.attention(config), dtype=torch.float32)
+            try:
+                model = auto.from_config(config, attn_implementation=models.attention(config), dtype=torch.float32)
+            except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, IndexError) as e:
+                raise DataError(f"{job.weights}: its {registry.CONFIG} describes no model ({models.short(e)}); download it again") from e
         if s.freeze or s.freeze_bottom:
             freeze(model, s.freeze, s.freeze_bottom)
         return adapt(model, s.lora) if s.lora is not None else model
-
-
-def _config_of(folder: Path) -> Path:
-    """Where the configuration of a folder's model lies: of an adapter, with its base."""
-    told = folder / "adapter_config.json"
-    if not told.is_file():
-        return folder
-    from trainer import registry
-
-    try:
-        base = json.loads(told.read_bytes())["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise DataError(f"{told} cannot be read; expected an adapter's configuration, as training writes it") from e
-    return registry.locate(registry.find(str(base)))
 
 
 def plan(

@@ -220,6 +220,7 @@ def _seq2seq(parent: Run | None, weights: Path | None, spec: ModelSpec) -> bool:
         return bool(parent.read(MANIFEST)["seq2seq"])
     if weights is None:
         return (spec.architecture or {}).get("type") == "t5"
+    weights = registry.base(weights)
     try:
         told = json.loads((weights / registry.CONFIG).read_bytes())
         return bool(told.get("is_encoder_decoder", told.get("model_type") in ("t5", "mt5")))

@@ -163,6 +163,25 @@ def locate(spec: ModelSpec) -> Path:
     return cached if cached is not None else _download(spec.source, spec.revision)
 
 
+def base(folder: Path) -> Path:
+    """The folder of a model's configuration: of an adapter, that of the model that it was put on, which may have been an adapter too.
+
+    Raises:
+        CorpusError: when an adapter cannot be read, or its base is not there, or is the adapter itself.
+    """
+    seen: set[Path] = set()
+    while (told := folder / ADAPTER).is_file():
+        if folder.resolve() in seen:
+            raise DataError(f"{told}: what it was put on leads back to it; name the model that it was put on (base_model_name_or_path)")
+        seen.add(folder.resolve())
+        try:
+            source = json.loads(told.read_bytes())["base_model_name_or_path"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as e:
+            raise DataError(f"{told} cannot be read; expected an adapter's configuration, as training writes it") from e
+        folder = locate(find(str(source)))
+    return folder
+
+
 def has_weights(folder: Path) -> bool:
     """Whether a folder has all of a model's weights, or an adapter: those that its index names, where it has one."""
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):

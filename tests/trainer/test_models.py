@@ -142,7 +142,7 @@ def _single(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> 
 DAMAGES = {
     "missing": (lambda f: _single(f, lambda w: w.pop("model.layers.1.mlp.up_proj.weight")), r"lack model.layers.1.mlp.up_proj.weight"),
     "headless": (lambda f: _single(f, lambda w: w.pop("lm_head.weight")), r"lack lm_head.weight"),
-    "shape": (lambda f: _single(f, lambda w: w.update({"model.norm.weight": torch.ones(5)})), r"model.norm.weight|cannot be loaded"),
+    "shape": (lambda f: _single(f, lambda w: w.update({"model.norm.weight": torch.ones(5)})), r"another shape"),
     "more blocks": (lambda f: _single(f, lambda w: w.update({"model.layers.2.mlp.up_proj.weight": torch.ones(5)})), r"have model.layers.2"),
     "cut": (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-4000]), r"download the model again"),
     "noise": (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 64), r"download the model again"),
@@ -151,6 +151,10 @@ DAMAGES = {
     "another kind": (lambda f: _say(f, model_type="evil"), r"'evil' is no language model of transformers"),
     "code": (lambda f: _say(f, auto_map={"AutoModelForCausalLM": "evil.Model"}), r"auto_map"),
     "quantized": (lambda f: _say(f, quantization_config={"quant_method": "gptq"}), r"are quantized"),
+    "no encoder": (lambda f: _say(f, is_encoder_decoder=True), r"is_encoder_decoder is True"),
+    "no heads": (lambda f: _say(f, num_attention_heads=0), r"download the model again"),
+    "a billion blocks": (lambda f: _say(f, num_hidden_layers=10**9), r"1,000,000,000 is no number of blocks"),
+    "blocks below none": (lambda f: _say(f, num_hidden_layers=-1), r"is no number of blocks|is no configuration"),
     "nonsense": (lambda f: _say(f, num_attention_heads="many"), r"download the model again"),
 }
 

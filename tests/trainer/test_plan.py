@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from corpus.errors import DataError
 from trainer import flops, plan
 from trainer.settings import Settings
 from trainer.shapes import TYPES, Shape, configuration
@@ -50,6 +53,16 @@ def test_parameters_are_those_of_the_model_that_is_built(kind: str) -> None:
     assert all(p.is_meta for p in found.parameters())
     assert plan.counts(found)[0] == sum(p.numel() for p in built.parameters())
     assert [(n, p.shape) for n, p in found.named_parameters()] == [(n, p.shape) for n, p in built.named_parameters()]
+
+
+@pytest.mark.parametrize("said", [{"n_head": 0}, {"n_head": 3}, {"resid_pdrop": 7}, {"activation_function": "none"}, {"n_embd": 10**12}])
+def test_a_configuration_that_describes_no_model_is_refused(tmp_path: Path, said: dict[str, Any]) -> None:
+    told = {"model_type": "gpt2", "n_layer": 2, "n_embd": 32, "n_head": 4, **said}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    asked = job("llama")
+    asked.weights = tmp_path
+    with pytest.raises(DataError, match="describes no model"):
+        plan.sized(asked)
 
 
 def test_what_is_trained_goes_by_frozen_parts_and_adapters() -> None:

@@ -81,6 +81,22 @@ def test_a_file_of_names_is_validated(text: str, expected: str, tmp_path: Path) 
         registry.names(tmp_path)
 
 
+def test_the_base_of_an_adapter_is_where_its_configuration_is(tmp_path: Path) -> None:
+    for name, beneath in (("first", "plain"), ("second", "first"), ("round", "round"), ("broken", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(
+            json.dumps({"base_model_name_or_path": str(tmp_path / beneath)} if beneath else [])
+        )
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "config.json").write_text("{}")
+    for name in ("plain", "first", "second"):
+        assert registry.base(tmp_path / name) == tmp_path / "plain"
+    with pytest.raises(DataError, match="leads back to it"):
+        registry.base(tmp_path / "round")
+    with pytest.raises(DataError, match="cannot be read"):
+        registry.base(tmp_path / "broken")
+
+
 def test_folders_are_models_and_runs_are_named_as_their_model(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "chatbloom" / "bloomz-1b7" / "sft"
     (run / "model").mkdir(parents=True)
