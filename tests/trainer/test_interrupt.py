@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -68,6 +69,7 @@ def test_the_command_stops_with_a_checkpoint_and_says_how_to_go_on(root: Path, n
     status, said = _command(root, *_sft(out), during=lambda stack: stack.enter_context(runs.signalled("between", 5, number)))
     assert status == 130
     assert "Traceback" not in said
+    assert re.search(rf"{out}: \S+ from scratch, [\d,]+ samples.*, 12 steps", said.replace("\n", " "))
     assert f"stopped after step 5 of 12; `trainer resume {out}` goes on" in said.replace("\n", " ")
     status, said = _command(root, "resume", out)
     assert (status, "finished after 12 steps" in said) == (0, True)
