@@ -36,9 +36,11 @@ help: ## List the targets
 	@echo "make corpus [DATA=path] [RECIPE=name] [WAREHOUSE=path] [WORKERS=n]"
 	@echo "make tokenizer [RECIPE=name] [TOKENIZER=bpe|sentencepiece-bpe|sentencepiece-unigram|jieba-words] [VOCAB=n] [OUT=path]"
 	@echo "make pretrain|instruct|sft [MODEL=name] [RECIPE=name] [PARENT=run] [SET='key=value …'] [LAUNCH=ddp|fsdp|zero3] [FRESH=1]"
+	@echo "make plan-pretrain|plan-instruct|plan-sft, with the same variables: what that would cost"
+	@echo "make chat [RUN=folder]"
 	@echo "make encode [RECIPE=name] [TOKENIZER=path] [FORMAT=parquet|flat] [OUT=path]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
-	@echo "After make corpus, $(BIN)/corpus --help lists the verbs."
+	@echo "After make corpus, $(BIN)/corpus --help and $(BIN)/trainer --help list the verbs."
 
 $(VENV)/pip.stamp:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none was found; set PYTHON=/path/to/python" >&2; exit 2; }

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from corpus.console import command
 from corpus.errors import UsageError, nearest
 from corpus.splits.templates import TEMPLATES, Template, opened
 from trainer.folder import MANIFEST, MODEL, Run
@@ -328,7 +329,8 @@ def load_answerer(run_or_folder: Path, *, template: str | None = None, device: s
     place = _device(device)
     begun = Run(run_or_folder)
     if begun.exists and begun.read(MANIFEST).get("state", "finished") != "finished":
-        raise UsageError(f"{begun.path}: this run is not finished, so it has no model yet; `trainer resume {begun.path}` goes on with it")
+        way = f"`{command('trainer')} resume {begun.path}` goes on with it"
+        raise UsageError(f"{begun.path}: this run is not finished, so it has no model yet; {way}")
     folder = registry.locate(registry.find(str(run_or_folder)))
     with ExitStack() as stack:
         if (folder / vocabulary.FILE).is_file():

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from corpus.console import command
 from corpus.errors import DataError, RunError, UsageError
 from corpus.recipe import Recipe, find, load
 from corpus.splits.templates import TEMPLATES
@@ -203,7 +204,7 @@ def _parent(asked: Asked, recipe: Recipe, spec: ModelSpec) -> tuple[Run | None, 
         run = Run(path)
         if run.exists:
             if not run.finished:
-                raise UsageError(f"{path}: this run is not finished; `trainer resume {path}` goes on with it")
+                raise UsageError(f"{path}: this run is not finished; `{command('trainer')} resume {path}` goes on with it")
             return run, path / MODEL
         return None, registry.locate(registry.find(asked.parent))
     for stage in _BEFORE[asked.stage]:

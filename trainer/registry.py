@@ -8,6 +8,7 @@ code that comes with a model (`auto_map`) is refused, and pickled weights are re
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from corpus.console import command
 from corpus.errors import DataError, FetchError, RecipeError, UsageError, nearest
 from corpus.recipe_base import Model
 from trainer.shapes import Shape
@@ -266,8 +268,9 @@ def _download(source: str, revision: str | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
-    command = f"hf download {source}" + (f" --revision {revision}" if revision else "")
-    way = f"`{command}` gets it where there is a network, and the folder of a model works as MODEL as well"
+    fetch = f"{command('hf')} download {source}" + (f" --revision {revision}" if revision else "")
+    mirror = "" if "HF_ENDPOINT" in os.environ else " (in China after `export HF_ENDPOINT=https://hf-mirror.com`)"
+    way = f"`{fetch}` gets it where there is a network{mirror}, and the folder of a model works as MODEL as well"
     try:
         told = HfApi().model_info(source, revision=revision, timeout=_TIMEOUT)
         files = [each.rfilename for each in told.siblings or ()]
@@ -277,7 +280,8 @@ def _download(source: str, revision: str | None) -> Path:
         folder = Path(snapshot_download(source, revision=told.sha, allow_patterns=wanted, ignore_patterns=["*/*"], etag_timeout=_TIMEOUT))
     except GatedRepoError as e:
         raise FetchError(
-            f"the model {source} is handed out to those who accepted its licence: do so at its page, then `hf auth login`; {way}"
+            f"the model {source} is handed out to those who accepted its licence: do so at its page, then "
+            f"`{command('hf')} auth login`; {way}"
         ) from e
     except RepositoryNotFoundError as e:
         raise FetchError(f"there is no model {source} on the hub, or it is private, and no folder of that name here; {way}") from e

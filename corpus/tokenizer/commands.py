@@ -67,6 +67,10 @@ def train(root: Path, recipe: str, spec: TokenizerSpec, out: Path | None, *, in_
             OUT.print(f"{count(len(held), 'row')} to measure on: the figures say little", markup=False)
     where = "" if root == Path("warehouse") else f" --warehouse {shlex.quote(str(root))}"
     given = f"--recipe {found.build.recipe}{where} --tokenizer {shlex.quote(str(folder))}"
+    if out is None:  # where a model of this recipe that is trained from scratch finds it
+        names = {"RECIPE": recipe if recipe != "sample" else "", "WAREHOUSE": str(root) if where else ""}
+        told_make = "".join(f" {name}={shlex.quote(value)}" for name, value in names.items() if value)
+        OUT.print(f"train a model with it: make sft{told_make}", markup=False)
     OUT.print(f"encode the splits with it: {command()} encode {given}", markup=False)
 
 

@@ -229,7 +229,7 @@ def _same(out: Run, held: dict[str, Any], told: dict[str, Any]) -> None:
     if any(k.split(".")[0] in ("data", "tokenizer", "template") for k in other):
         way = "it goes on only with those that it began with"
     else:
-        way = f"`trainer resume {out.path}` goes on with it as it was"
+        way = f"`{command('trainer')} resume {out.path}` goes on with it as it was"
     raise RunError(f"{out.path}: holds a run with other settings ({first}); --fresh (FRESH=1) moves it aside and begins anew, {way}")
 
 
@@ -381,8 +381,8 @@ def _train(job: Prepared, model: Any, precision: str) -> Result:
     # From here on the process group is there. No process looks at the folder while another one tidies it.
     trainer.accelerator.wait_for_everyone()
     trainer.begin(done, last.consumed if last is not None else 0)
-    if last is not None and rank == 0:
-        ERR.print(f"{out.path}: goes on after step {done:,} of {job.steps:,}")
+    if rank == 0:
+        ERR.print(f"{out.path}: goes on after step {done:,} of {job.steps:,}" if last is not None else _begins(job))
     # Dropout must not depend on what was drawn before. A checkpoint has the state of each process that there was; this is for others.
     torch.manual_seed(job.seed + rank + processes * done)
     with work.interrupt.listening():
@@ -392,7 +392,7 @@ def _train(job: Prepared, model: Any, precision: str) -> Result:
             if rank == 0:
                 out.write(MANIFEST, _manifest(job, model, "interrupted", step))
                 _drawn(job)
-                ERR.print(f"{out.path}: stopped after step {step:,} of {job.steps:,}; `trainer resume {out.path}` goes on")
+                ERR.print(f"{out.path}: stopped after step {step:,} of {job.steps:,}; `{command('trainer')} resume {out.path}` goes on")
             # A launcher ends all processes when one has ended.
             trainer.accelerator.wait_for_everyone()
             raise SystemExit(INTERRUPTED)
@@ -402,6 +402,14 @@ def _train(job: Prepared, model: Any, precision: str) -> Result:
             _drawn(job)
         trainer.accelerator.wait_for_everyone()
     return _result(out, step, metrics)
+
+
+def _begins(job: Prepared) -> str:
+    """What a run begins from, and what with."""
+    weights = job.parent.path if job.parent is not None else job.weights
+    begin = f"from {weights}" if weights is not None else f"{job.spec.name} from scratch"
+    held = f", {job.held_out.count:,} held out" if job.held_out is not None else ""
+    return f"{job.out.path}: {begin}, {count(job.train.count, 'sample')}{held}, {count(job.steps, 'step')}"
 
 
 def _written(job: Prepared, trainer: Any) -> None:
@@ -478,5 +486,7 @@ def show(result: Result) -> None:
     bits = f", {result.bits_per_byte:.4f} bits per byte held out" if result.bits_per_byte is not None else ""
     speed = f", {result.tokens_per_second:,.0f} tokens/s" if result.tokens_per_second else ""
     ERR.print(f"{result.run}: finished after {count(result.steps, 'step')}, loss {result.loss:.4f}{bits}{speed}")
-    ERR.print(f"  {result.run}/loss.png            the course of the loss")
-    ERR.print(f"  {command('trainer')} chat {result.run}    talk to it")
+    next_steps = {f"{result.run}/loss.png": "the course of the loss", f"{command('trainer')} chat {result.run}": "talk to it"}
+    width = max(map(len, next_steps))
+    for way, about in next_steps.items():
+        ERR.print(f"  {way:{width}}  {about}")
