@@ -171,6 +171,11 @@ def command(name: str = "corpus") -> str:
     return name if found and os.path.realpath(found) == os.path.realpath(beside) else str(beside)
 
 
+def say(text: str) -> None:
+    """A line on standard error. Paths and names in it are neither markup nor able to control the terminal."""
+    ERR.print(visible(text), markup=False)
+
+
 def write(text: str) -> None:
     """Writes to standard output, whatever is in it."""
     sys.stdout.buffer.write(text.encode("utf-8", errors="surrogateescape"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from corpus.console import ERR, count
+from corpus.console import count, say
 from corpus.errors import RunError
 from trainer.order import Order
 from trainer.prepare import Prepared
@@ -47,9 +47,9 @@ def model(job: Prepared, precision: str) -> Any:
             raise RunError(f"{job.weights} has positions for {limit:,} tokens, max_length is {s.max_length:,}: lower it")
     if s.freeze or s.freeze_bottom:
         frozen = freezing.freeze(model, s.freeze, s.freeze_bottom)
-        ERR.print(f"{count(len(frozen), 'parameter')} frozen, from {frozen[0]} to {frozen[-1]}")
+        say(f"{count(len(frozen), 'parameter')} frozen, from {frozen[0]} to {frozen[-1]}")
     if not losses.supervise(model):
-        ERR.print(f"{type(model).__name__} computes its loss in its own way, which is kept: slower, and equal")
+        say(f"{type(model).__name__} computes its loss in its own way, which is kept: slower, and equal")
     if s.lora is None:
         return model
     torch.manual_seed(job.seed)  # an adapter's first factor is drawn
@@ -66,14 +66,14 @@ def batched(job: Prepared, model: Any, held: dict[str, Any] | None) -> Prepared:
     elif asked == "bucket" or job.seq2seq or (asked == "auto" and not torch.cuda.is_available()):
         pack = False
         if asked == "pack":
-            ERR.print("encoder-decoder models are not packed; samples of like length go together instead")
+            say("encoder-decoder models are not packed; samples of like length go together instead")
     else:
         from trainer.probe import APART, isolation
 
         leak = isolation(model, job.vocabulary.size)
         pack = leak < APART
         if not pack:
-            ERR.print(
+            say(
                 f"this model sees across samples that are packed (logits differ by {leak:.1e}, {APART:.0e} is allowed); "
                 "samples of like length go together instead"
             )

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from corpus.console import ERR
+from corpus.console import say
 from corpus.errors import RunError
 from trainer.folder import Run
 
@@ -215,7 +215,7 @@ class Metrics(TrainerCallback):
         padding = 1 - tokens / sum(r["padded"] for r in records)
         mean = sum(r["loss"] * r["learned"] for r in records) / max(1, sum(r["learned"] for r in records))
         left = (state.max_steps - last["step"]) * seconds / len(records)
-        ERR.print(
+        say(
             f"step {last['step']:,}/{state.max_steps:,}  loss {mean:.4f}  lr {last['learning_rate']:.2e}  {speed:,.0f} tokens/s  "
             f"padding {padding:.1%}  MFU {'n/a' if share is None else f'{share:.1%}'}  {span(left)} left"
         )
@@ -228,7 +228,7 @@ class Metrics(TrainerCallback):
         if args.process_index == 0:
             self._run.append([record])
             bits = record.get("eval_bits_per_byte")
-            ERR.print(f"step {record['step']:,}  held-out loss {record['eval_loss']:.4f}" + (f"  {bits:.4f} bits per byte" if bits else ""))
+            say(f"step {record['step']:,}  held-out loss {record['eval_loss']:.4f}" + (f"  {bits:.4f} bits per byte" if bits else ""))
         self._since = time.perf_counter()
 
 

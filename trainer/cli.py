@@ -108,7 +108,7 @@ def merge(run: Path, out: Path) -> None:
     from corpus.console import OUT
     from trainer.adapters import merge as merged
 
-    OUT.print(f"{merged(run, out)}: loads in transformers, and in whatever reads its folders", markup=False)
+    OUT.print(f"{merged(run, out)}: a model of its own, which transformers and what reads its folders load", markup=False)
 
 
 @cli.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from corpus.console import ERR, visible, write
+from corpus.console import say, visible, write
 from corpus.recipe import find, load
 from corpus.tokenizer.folder import FOLDER, RUNS
 from corpus.warehouse import splits
@@ -52,7 +52,7 @@ def everything(recipe: str, model: str | None, warehouse: Path, data: Path | Non
         result = language.run(Asked(stage=stage, recipe=recipe, model=model, warehouse=warehouse))
         language.show(result)
     question = _question(warehouse, loaded.name)
-    ERR.print("\na question that it was taught, and its answer:")
+    say("\na question that it was taught, and its answer:")
     write(f"{visible(question)}\n→ ")
     for piece in load_answerer(result.run).answer([{"role": "user", "content": question}], max_new_tokens=200):
         write(visible(piece))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corpus import __version__
-from corpus.console import ERR, command, count
+from corpus.console import ERR, command, count, say
 from corpus.errors import DataError, RunError
 from corpus.tokenizer.folder import replacing
 from trainer import assemble, flops, lineage, memory, probe, resolved, vocabulary
@@ -35,6 +35,9 @@ from trainer.settings import Settings, Stage
 
 if TYPE_CHECKING:
     from trainer.callbacks import Metrics
+
+_FEW = 50
+"""Samples: what fewer that are held out say is mostly chance."""
 
 _SAVES, _LOOKS, _LEAST = 20, 10, 10
 """Checkpoints and evaluations of a run that says nothing of them, and the steps between them at least: a crash costs a twentieth."""
@@ -105,7 +108,7 @@ def _run(
     if held is not None:
         resolved.same(out, held, told)
         if out.finished:
-            ERR.print(f"{out.path}: this run is finished; FRESH=1 (--fresh) trains it anew and keeps the old one")
+            say(f"{out.path}: this run is finished; FRESH=1 (--fresh) trains it anew and keeps the old one")
             return _result(out, job.steps, None)
     keys = _checked(job)
     model = assemble.model(job, precision)
@@ -151,7 +154,7 @@ def _aside(out: Run) -> None:
     while (other := out.path.with_name(f"{out.path.name}-{number}")).exists():
         number += 1
     out.path.rename(other)
-    ERR.print(f"the run that was in {out.path} is now in {other}")
+    say(f"the run that was in {out.path} is now in {other}")
 
 
 def _checked(job: Prepared) -> np.ndarray:
@@ -165,15 +168,15 @@ def _checked(job: Prepared) -> np.ndarray:
             f"{job.asked.stage}` shows more"
         )
     if lost.dropped or lost.cut:
-        ERR.print(f"{lost.told()} ({share:.2%}, max_lost is {limit:.1%})")
+        say(f"{lost.told()} ({share:.2%}, max_lost is {limit:.1%})")
     keys = lineage.row_keys(job.asked.warehouse, [path for path, _ in job.train.tokens.of])
     parents = lineage.ancestors(job.parent.path) if job.parent is not None else []
     parents = [job.parent.path, *parents] if job.parent is not None else parents
     found = lineage.check(keys, parents, lineage.held_out(job.asked.warehouse, job.recipe.name), shared=job.shared)
     for path, number in found.shared.items():
-        ERR.print(f"{count(number, 'row')} are among those that {path} was trained on too; the recipe says that they may be (shared)")
+        say(f"{count(number, 'row')} are among those that {path} was trained on too; the recipe says that they may be (shared)")
     for held, number in found.seen.items():
-        ERR.print(f"{count(number, 'row')} of {held} were trained on by a parent: its held-out loss looks better than it is")
+        say(f"{count(number, 'row')} of {held} were trained on by a parent: its held-out loss looks better than it is")
     return keys
 
 
@@ -236,7 +239,7 @@ def _train(job: Prepared, model: Any, precision: str) -> Result:
     trainer.accelerator.wait_for_everyone()
     trainer.begin(done, last.consumed if last is not None else 0)
     if rank == 0:
-        ERR.print(f"{out.path}: goes on after step {done:,} of {job.steps:,}" if last is not None else _begins(job))
+        say(f"{out.path}: goes on after step {done:,} of {job.steps:,}" if last is not None else _begins(job))
     # Dropout must not depend on what was drawn before. A checkpoint has the state of each process that there was; this is for others.
     torch.manual_seed(job.seed + rank + processes * done)
     with work.interrupt.listening():
@@ -246,7 +249,7 @@ def _train(job: Prepared, model: Any, precision: str) -> Result:
             if rank == 0:
                 out.write(MANIFEST, _manifest(job, model, "interrupted", step))
                 _drawn(job)
-                ERR.print(f"{out.path}: stopped after step {step:,} of {job.steps:,}; `{command('trainer')} resume {out.path}` goes on")
+                say(f"{out.path}: stopped after step {step:,} of {job.steps:,}; `{command('trainer')} resume {out.path}` goes on")
             # A launcher ends all processes when one has ended.
             trainer.accelerator.wait_for_everyone()
             raise SystemExit(INTERRUPTED)
@@ -262,7 +265,9 @@ def _begins(job: Prepared) -> str:
     """What a run begins from, and what with."""
     weights = job.parent.path if job.parent is not None else job.weights
     begin = f"from {weights}" if weights is not None else f"{job.spec.name} from scratch"
-    held = f", {job.held_out.count:,} held out" if job.held_out is not None else ""
+    held = (
+        f", {job.held_out.count:,} held out{' (few: their loss says little)' if job.held_out.count < _FEW else ''}" if job.held_out else ""
+    )
     return f"{job.out.path}: {begin}, {count(job.train.count, 'sample')}{held}, {count(job.steps, 'step')}"
 
 
@@ -339,8 +344,11 @@ def show(result: Result) -> None:
         return
     bits = f", {result.bits_per_byte:.4f} bits per byte held out" if result.bits_per_byte is not None else ""
     speed = f", {result.tokens_per_second:,.0f} tokens/s" if result.tokens_per_second else ""
-    ERR.print(f"{result.run}: finished after {count(result.steps, 'step')}, loss {result.loss:.4f}{bits}{speed}")
+    say(f"{result.run}: finished after {count(result.steps, 'step')}, loss {result.loss:.4f}{bits}{speed}")
+    told = Run(result.run).read(MANIFEST)
     next_steps = {f"{result.run}/loss.png": "the course of the loss", f"{command('trainer')} chat {result.run}": "talk to it"}
+    if told["stage"] != Stage.SFT:
+        next_steps[f"make sft RECIPE={told['recipe']} MODEL={told['model']}"] = "teach it conversations"
     width = max(map(len, next_steps))
     for way, about in next_steps.items():
-        ERR.print(f"  {way:{width}}  {about}")
+        say(f"  {way:{width}}  {about}")
