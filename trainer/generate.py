@@ -302,7 +302,7 @@ class _Chooser:
         """Logits (float32[1, vocabulary], on the processor, so that a seed draws the same on every device) → an id (int64[1, 1])."""
         import torch
 
-        scores = self._by(written.cpu(), logits)  # type: ignore[arg-type]
+        scores = self._by(written.cpu(), logits)
         if not self._draws:
             return scores.argmax(dim=-1, keepdim=True)
         return torch.multinomial(scores.softmax(dim=-1), 1, generator=self._random)

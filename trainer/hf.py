@@ -73,6 +73,7 @@ class _Ours(Trainer):
     """What all of them have in common."""
 
     work: Work
+    lr_scheduler: Any
     _start = 0
 
     def prepare_for(self, work: Work) -> None:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from tests.trainer import runs
+from trainer import assemble
 from trainer.stages import language
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -104,19 +106,19 @@ def test_a_launcher_that_passes_signals_on_is_no_second_one(root: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("where", ["prepare", "_model", "_manifest"])
-def test_before_training_begins_it_just_ends(root: Path, where: str, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("module", "where"), [(language, "prepare"), (assemble, "model"), (language, "_manifest")])
+def test_before_training_begins_it_just_ends(root: Path, module: ModuleType, where: str, number: signal.Signals) -> None:
     out = f"early-{where}-{number.name}"
 
     @contextmanager
     def strike() -> Iterator[None]:
-        own = getattr(language, where)
+        own = getattr(module, where)
 
         def struck(*given: object, **named: object) -> object:
             os.kill(os.getpid(), number)
             return own(*given, **named)
 
-        with patch.object(language, where, struck):
+        with patch.object(module, where, struck):
             yield
 
     status, said = _command(root, *_sft(out), during=lambda stack: stack.enter_context(strike()))
