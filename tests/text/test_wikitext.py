@@ -82,7 +82,7 @@ def test_hostile_pages_are_linear(unit: str) -> None:
     for page in pages:
         start = time.process_time()
         extract(page, wiki=ZH, policy=POLICIES[1])
-        assert time.process_time() - start < 1
+        assert time.process_time() - start < 10  # some tenths of a second, more beside other work; minutes when a step is quadratic
 
 
 @pytest.mark.parametrize("unit", ["[[", "{{", "-{", "{{nowrap|", "（{{a}}，"])

@@ -139,7 +139,7 @@ def test_the_cache_comes_first_and_half_a_model_is_none(tmp_path: Path, monkeypa
         spec = registry.find(name, RECIPES)
         with pytest.raises(FetchError, match=rf"{spec.source} is not in the hub's cache, and HF_HUB_OFFLINE .*`hf download {spec.source}`"):
             registry.locate(spec)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 def test_without_a_network_the_command_is_told_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
