@@ -13,7 +13,6 @@ what a killed process left half written. An older checkpoint goes only when a ne
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -24,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.errors import DataError, LockedError, UsageError
+from corpus.errors import DataError, UsageError
 from corpus.warehouse.commit import TMP_MARK, sync_folder, write_bytes
+from corpus.warehouse.lock import take
 
 RECIPE, MANIFEST, METRICS, MODEL, CHECKPOINTS, ROWS = "recipe.json", "manifest.json", "metrics.jsonl", "model", "checkpoints", "rows.npy"
 PART = f".{MODEL}.part"
@@ -115,18 +115,8 @@ class Run:
             LockedError: when another process trains there.
         """
         with (self.path / _LOCK).open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
-                handle.seek(0)
-                holder = handle.read(200).strip() or "another process"
-                raise LockedError(
-                    f"{self.path}: {holder} is training in it; wait for it to end, or name another folder with --out (OUT)"
-                ) from e
-            handle.seek(0)
-            handle.truncate()
-            handle.write(f"process {os.getpid()}")
-            handle.flush()
+            way = "wait for it to end, or name another folder with --out (OUT)"
+            take(handle, lambda holder: f"{self.path}: {holder} is training in it; {way}")
             yield
 
     def checkpoints(self) -> list[Checkpoint]:

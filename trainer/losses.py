@@ -183,6 +183,16 @@ def _wide(kind: torch.dtype) -> torch.dtype:
     return torch.float64 if kind == torch.float64 else torch.float32
 
 
+def chunk_rows(vocabulary: int, device: str) -> int:
+    """Positions of which the logits are held at once.
+
+    Args:
+        vocabulary: logits of a position.
+        device: its type, as torch calls it.
+    """
+    return max(_CHUNK_BYTES // (4 * vocabulary), _CHUNK_ROWS.get(device, _CHUNK_ROWS_ELSEWHERE))
+
+
 class _Chunked(torch.autograd.Function):
     """Head and cross entropy over chunks of positions, with their gradients in the forward.
 
@@ -197,7 +207,7 @@ class _Chunked(torch.autograd.Function):
         nats = hidden.new_empty(len(hidden), dtype=wide)
         of_hidden = torch.empty_like(hidden) if learns and ctx.needs_input_grad[0] else None
         of_weight = torch.zeros_like(weight) if learns and ctx.needs_input_grad[1] else None
-        rows = max(_CHUNK_BYTES // (4 * vocabulary), _CHUNK_ROWS.get(hidden.device.type, _CHUNK_ROWS_ELSEWHERE))
+        rows = chunk_rows(vocabulary, hidden.device.type)
         with torch.autocast(hidden.device.type, enabled=False):
             matrix = weight.to(kind)
             for start in range(0, len(hidden), rows):

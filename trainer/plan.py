@@ -18,12 +18,11 @@ from typing import Any, Literal
 
 from corpus.errors import DataError
 from trainer import flops
+from trainer.freezing import counts
 from trainer.prepare import Prepared
 from trainer.settings import Settings
 
 Layout = Literal["ddp", "fsdp", "zero1", "zero2", "zero3", "zero3-offload"]
-
-_CHUNK_BYTES, _CHUNK_ROWS_CPU, _CHUNK_ROWS_GPU = 16_000_000, 128, 1024  # of trainer.losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +166,6 @@ def plan(
     )  # fmt: skip
 
 
-def counts(model: Any) -> tuple[int, int]:
-    """Parameters, and those of them that are trained; tied ones once."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
-
-
 def optimizer_bytes(model: Any, settings: Settings) -> int:
     """The optimiser's state: AdamW has two numbers in fp32 for each trained parameter, Adafactor one a row and column of a matrix."""
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -196,6 +189,8 @@ def estimate(
         on_gpu: whether it is one.
         devices, layout: how many, and how they share the model.
     """
+    from trainer.losses import chunk_rows
+
     if job is not None:
         micro_tokens, length = job.order.micro_tokens, min(job.train.longest, job.order.micro_tokens)
         learned = job.train.learned / max(1, job.train.read)
@@ -227,8 +222,7 @@ def estimate(
     logits = 0
     if head is not None:
         rows, width = head.weight.shape
-        least = _CHUNK_ROWS_GPU if on_gpu else _CHUNK_ROWS_CPU
-        positions = min(max(_CHUNK_BYTES // (4 * rows), least), max(1, round(learned * micro_tokens)))
+        positions = min(chunk_rows(rows, "cuda" if on_gpu else "cpu"), max(1, round(learned * micro_tokens)))
         logits = positions * rows * (wide + 2 * short) + (wide * rows * width if head.weight.requires_grad else 0)
     return Memory(weights + copies + gathered, gradients, state, kept, logits)
 
